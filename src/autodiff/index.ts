@@ -1,0 +1,1 @@
+export { type GradientOptions, gradients, type Segment } from "./gradients.ts";

@@ -1,0 +1,304 @@
+// One gradient rule per operator. A rule is given the node and the gradients of its outputs, and returns what each input
+// receives. y is the node's output, g the gradient of y. A new operator breaks the build until it has its row here.
+
+import {
+	add,
+	cast,
+	concat,
+	div,
+	exp,
+	expand,
+	formatShape,
+	fusedMatMul,
+	gather,
+	gemm,
+	greaterOrEqual,
+	knownSize,
+	less,
+	matMul,
+	mul,
+	multiplyDims,
+	type Node,
+	neg,
+	type OpName,
+	reduceMean,
+	reduceSum,
+	reshape,
+	type Shape,
+	sigmoid,
+	slice,
+	split,
+	sub,
+	transpose,
+	type Value,
+	where,
+	zeros,
+} from "../graph/index.ts";
+
+/** A gradient: dense, or rows [N] of it with `updates` [N, ...], zero elsewhere (the gradient of a lookup). */
+export type Contribution = Value | { rows: Value; updates: Value };
+
+export interface RuleInput {
+	node: Node;
+	/** One per output of the node; undefined where nothing depends on that output. */
+	gradients: readonly (Value | undefined)[];
+	/** Whether input `index` needs a gradient at all. */
+	needed(index: number): boolean;
+}
+
+export type GradientRule = (input: RuleInput) => readonly (Contribution | undefined)[];
+
+interface Parts extends RuleInput {
+	/** The gradient of the first output. */
+	g: Value;
+	y: Value;
+	a: Value;
+	b: Value;
+}
+
+/** A rule for operators whose first output alone has a gradient. */
+function rule(build: (parts: Parts) => readonly (Contribution | undefined)[]): GradientRule {
+	return (input) => {
+		const [a, b] = input.node.inputs as [Value, Value];
+		return build({ ...input, a, b, y: input.node.outputs[0] as Value, g: input.gradients[0] as Value });
+	};
+}
+
+/** Gradients of both sides of a broadcasting operator, each computed only when needed. */
+function binary(left: (p: Parts) => Value, right: (p: Parts) => Value): GradientRule {
+	return rule((p) => [
+		p.needed(0) ? sumTo(left(p), p.a.shape) : undefined,
+		p.needed(1) ? sumTo(right(p), p.b.shape) : undefined,
+	]);
+}
+
+const unary = (build: (p: Parts) => Value): GradientRule => rule((p) => [build(p)]);
+
+/** Integers, booleans, or operators of generation: no gradient passes. Reaching one is a mistake in the graph. */
+const none: GradientRule = ({ node }) => {
+	throw new Error(`the operator ${node.op} has no gradient`);
+};
+/** The output does not depend smoothly on the inputs: zero gradient. */
+const constant: GradientRule = () => [];
+
+const sqrtTwoOverPi = Math.sqrt(2 / Math.PI);
+
+export const rules = {
+	Add: binary(
+		(p) => p.g,
+		(p) => p.g,
+	),
+	Sub: binary(
+		(p) => p.g,
+		(p) => neg(p.g),
+	),
+	Mul: binary(
+		(p) => mul(p.g, p.b),
+		(p) => mul(p.g, p.a),
+	),
+	Div: binary(
+		(p) => div(p.g, p.b),
+		(p) => neg(div(mul(p.g, p.y), p.b)),
+	),
+	Max: binary(
+		(p) => where(greaterOrEqual(p.a, p.b), p.g, 0),
+		(p) => where(greaterOrEqual(p.a, p.b), 0, p.g),
+	),
+	Neg: unary((p) => neg(p.g)),
+	Exp: unary((p) => mul(p.g, p.y)),
+	Log: unary((p) => div(p.g, p.a)),
+	Sqrt: unary((p) => div(mul(p.g, 0.5), p.y)),
+	Reciprocal: unary((p) => neg(mul(p.g, mul(p.y, p.y)))),
+	Tanh: unary((p) => mul(p.g, sub(1, mul(p.y, p.y)))),
+	Sigmoid: unary((p) => mul(p.g, mul(p.y, sub(1, p.y)))),
+	Abs: unary((p) => where(less(p.a, 0), neg(p.g), p.g)),
+	Identity: unary((p) => p.g),
+	Cast: unary((p) => cast(p.g, p.a.dtype as "float32" | "float64")),
+	Where: rule((p) => {
+		const [condition, a, b] = p.node.inputs as [Value, Value, Value];
+		return [
+			undefined,
+			p.needed(1) ? sumTo(where(condition, p.g, 0), a.shape) : undefined,
+			p.needed(2) ? sumTo(where(condition, 0, p.g), b.shape) : undefined,
+		];
+	}),
+	// GELU(x) = x * s with s = sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3), since tanh(u) = 2 sigmoid(2u) - 1.
+	FastGelu: rule((p) => {
+		const x = p.node.inputs[1] ? add(p.a, p.b) : p.a;
+		const square = mul(x, x);
+		const twice = 2 * sqrtTwoOverPi;
+		const s = sigmoid(mul(x, add(mul(square, twice * 0.044715), twice)));
+		const slope = mul(x, add(mul(square, twice * 0.044715 * 3), twice));
+		const gradient = mul(p.g, mul(s, add(mul(slope, sub(1, s)), 1)));
+		return [gradient, p.node.inputs[1] && p.needed(1) ? sumTo(gradient, p.b.shape) : undefined];
+	}),
+	QuickGelu: unary((p) => {
+		const scaled = mul(p.a, p.node.attributes.alpha as number);
+		const s = sigmoid(scaled);
+		return mul(p.g, mul(s, add(mul(scaled, sub(1, s)), 1)));
+	}),
+
+	MatMul: rule((p) => product(p, { transA: false, transB: false, alpha: 1 })),
+	FusedMatMul: rule((p) => {
+		const { transA = 0, transB = 0, alpha = 1 } = p.node.attributes as Record<string, number>;
+		return product(p, { transA: transA === 1, transB: transB === 1, alpha });
+	}),
+	Gemm: rule((p) => {
+		const { transA = 0, transB = 0, alpha = 1, beta = 1 } = p.node.attributes as Record<string, number>;
+		const c = p.node.inputs[2];
+		const dC = c && p.needed(2) ? sumTo(p.g, c.shape) : undefined;
+		return [
+			p.needed(0)
+				? transA
+					? gemm(p.b, p.g, { transA: transB === 1, transB: true, alpha })
+					: gemm(p.g, p.b, { transB: transB === 0, alpha })
+				: undefined,
+			p.needed(1)
+				? transB
+					? gemm(p.g, p.a, { transA: true, transB: transA === 1, alpha })
+					: gemm(p.a, p.g, { transA: transA === 0, alpha })
+				: undefined,
+			dC && (beta === 1 ? dC : mul(dC, beta)),
+		];
+	}),
+
+	Reshape: rule((p) => [reshape(p.g, p.a.shape), undefined]),
+	Transpose: unary((p) => {
+		const perm = p.node.attributes.perm as readonly number[];
+		return transpose(
+			p.g,
+			perm.map((_, axis) => perm.indexOf(axis)),
+		);
+	}),
+	Split: ({ node, gradients }) => {
+		const parts = node.outputs.map((output, i) => gradients[i] ?? zeros(output.graph, output.shape));
+		return [concat(parts, node.attributes.axis as number)];
+	},
+	Concat: rule((p) => {
+		const inputs = p.node.inputs as readonly Value[];
+		const axis = p.node.attributes.axis as number;
+		if (inputs.every((input) => formatShape(input.shape) === formatShape(p.a.shape))) {
+			return inputs.length === 1 ? [p.g] : split(p.g, { axis, parts: inputs.length });
+		}
+		let start = 0;
+		return inputs.map((input) => {
+			const end = start + knownSize(input, axis);
+			const part = slice(p.g, { axis, start, end });
+			start = end;
+			return part;
+		});
+	}),
+	Slice: rule((p) => {
+		const [start, , axis] = [1, 2, 3].map((i) => Number(p.node.inputs[i]?.constant?.[0])) as [number, number, number];
+		if ((p.node.inputs[1] as Value).shape[0] !== 1) throw new Error("Slice is differentiated along one axis only");
+		const padding = (size: number) =>
+			zeros(
+				p.g.graph,
+				p.a.shape.map((dim, i) => (i === axis ? size : dim)),
+			);
+		const after = knownSize(p.a, axis) - start - knownSize(p.y, axis);
+		const parts = [...(start > 0 ? [padding(start)] : []), p.g, ...(after > 0 ? [padding(after)] : [])];
+		return [parts.length === 1 ? p.g : concat(parts, axis)];
+	}),
+	Expand: unary((p) => sumTo(p.g, p.a.shape)),
+	Gather: rule((p) => {
+		if (p.node.attributes.axis !== 0) throw new Error("Gather is differentiated along axis 0 only");
+		const count = multiplyDims(p.b.shape);
+		const rows = p.b.dtype === "int64" ? p.b : cast(p.b, "int64");
+		return [{ rows: reshape(rows, [count]), updates: reshape(p.g, [count, ...p.a.shape.slice(1)]) }];
+	}),
+	GatherElements: rule((p) => {
+		const axis = p.node.attributes.axis as number;
+		const inputs = [zeros(p.g.graph, p.a.shape), p.b, p.g];
+		return [p.g.graph.add("ScatterElements", inputs, { axis, reduction: "add" })[0]];
+	}),
+	ScatterND: rule((p) => {
+		if (p.node.attributes.reduction !== "add") throw new Error("ScatterND is differentiated with reduction=add only");
+		return [p.g, undefined, gather(p.g, reshape(p.b, p.b.shape.slice(0, -1)))];
+	}),
+	ScatterElements: none,
+
+	ReduceSum: unary((p) => spread(p.g, p)),
+	ReduceMean: unary((p) => {
+		const sizes = reducedAxes(p).map((axis) => knownSize(p.a, axis));
+		return spread(mul(p.g, 1 / sizes.reduce((x, y) => x * y, 1)), p);
+	}),
+	ReduceSumSquare: unary((p) => mul(spread(mul(p.g, 2), p), p.a)),
+	ReduceMax: none,
+	Softmax: unary((p) => {
+		const axes = [p.node.attributes.axis as number];
+		return mul(p.y, sub(p.g, reduceSum(mul(p.g, p.y), { axes, keepDims: true })));
+	}),
+	LogSoftmax: unary((p) => {
+		const axes = [p.node.attributes.axis as number];
+		return sub(p.g, mul(exp(p.y), reduceSum(p.g, { axes, keepDims: true })));
+	}),
+	// x^ = (x - mean) / sd and h = g * weight: dx = (h - mean(h) - x^ mean(h x^)) / sd.
+	LayerNormalization: rule((p) => {
+		const [x, weight, bias] = p.node.inputs as [Value, Value, Value?];
+		const [, mean, inverseDeviation] = p.node.outputs as [Value, Value, Value];
+		const normal = mul(sub(x, mean), inverseDeviation);
+		const h = mul(p.g, weight);
+		const last = { axes: [x.shape.length - 1], keepDims: true };
+		const centred = sub(sub(h, reduceMean(h, last)), mul(normal, reduceMean(mul(h, normal), last)));
+		return [
+			p.needed(0) ? mul(centred, inverseDeviation) : undefined,
+			p.needed(1) ? sumTo(mul(p.g, normal), weight.shape) : undefined,
+			bias && p.needed(2) ? sumTo(p.g, bias.shape) : undefined,
+		];
+	}),
+
+	Less: constant,
+	GreaterOrEqual: constant,
+	Shape: constant,
+	ConstantOfShape: constant,
+	BitwiseXor: constant,
+	BitShift: constant,
+	SkipLayerNormalization: none,
+	GroupQueryAttention: none,
+	MatMulNBits: none,
+} satisfies Record<OpName, GradientRule>;
+
+/** Sums a gradient over the axes along which an input of this shape was broadcast. */
+function sumTo(gradient: Value, shape: Shape): Value {
+	const extra = gradient.shape.length - shape.length;
+	const axes = gradient.shape.flatMap((dim, axis) => (axis < extra || dim !== shape[axis - extra] ? [axis] : []));
+	if (axes.length === 0) return gradient;
+	const sum = reduceSum(gradient, { axes });
+	return sum.shape.length === shape.length ? sum : reshape(sum, shape);
+}
+
+function reducedAxes({ node, a }: Parts): number[] {
+	const constant = node.inputs[1]?.constant;
+	const axes = constant ? Array.from(constant, Number) : a.shape.map((_, axis) => axis);
+	return axes.map((axis) => (axis < 0 ? axis + a.shape.length : axis));
+}
+
+/** Undoes a reduction: the gradient of the result, repeated over the axes that were reduced. */
+function spread(gradient: Value, p: Parts): Value {
+	const reduced = new Set(reducedAxes(p));
+	const kept = reshape(
+		gradient,
+		p.a.shape.map((dim, axis) => (reduced.has(axis) ? 1 : dim)),
+	);
+	return expand(kept, p.a.shape);
+}
+
+/** Both gradients of alpha * A B over the last two axes. */
+function product(p: Parts, { transA, transB, alpha }: { transA: boolean; transB: boolean; alpha: number }) {
+	const { a, b, g } = p;
+	if (b.shape.length === 2 && a.shape.length > 2 && !transA) {
+		// A stack of rows against one matrix: flattened, so that dB is one product instead of a sum of many.
+		const rows = multiplyDims(a.shape.slice(0, -1));
+		const flatA = reshape(a, [rows, a.shape.at(-1) as number]);
+		const flatG = reshape(g, [rows, g.shape.at(-1) as number]);
+		const dB = transB ? gemm(flatG, flatA, { transA: true, alpha }) : gemm(flatA, flatG, { transA: true, alpha });
+		const dA = transB && alpha === 1 ? matMul(g, b) : fusedMatMul(g, b, { transB: !transB, alpha });
+		return [p.needed(0) ? dA : undefined, p.needed(1) ? dB : undefined];
+	}
+	const dA = () =>
+		transA ? fusedMatMul(b, g, { transA: transB, transB: true, alpha }) : fusedMatMul(g, b, { transB: !transB, alpha });
+	const dB = () =>
+		transB ? fusedMatMul(g, a, { transA: true, transB: transA, alpha }) : fusedMatMul(a, g, { transA: !transA, alpha });
+	return [p.needed(0) ? sumTo(dA(), a.shape) : undefined, p.needed(1) ? sumTo(dB(), b.shape) : undefined];
+}
