@@ -14,9 +14,11 @@ function one(op: OpName, inputs: readonly (Value | undefined)[], attributes?: At
 
 /** A number where a value is expected becomes a float32 scalar. */
 type Operand = Value | number;
-function pair(a: Operand, b: Operand): [Value, Value] {
-	const graph = (typeof a === "number" ? (b as Value) : a).graph;
-	return [typeof a === "number" ? graph.scalar(a) : a, typeof b === "number" ? graph.scalar(b) : b];
+function lift(graph: Graph, operands: readonly Operand[]): Value[] {
+	return operands.map((operand) => (typeof operand === "number" ? graph.scalar(operand) : operand));
+}
+function pair(a: Operand, b: Operand): Value[] {
+	return lift((typeof a === "number" ? (b as Value) : a).graph, [a, b]);
 }
 
 export const add = (a: Operand, b: Operand) => one("Add", pair(a, b));
@@ -37,7 +39,8 @@ export const tanh = (x: Value) => one("Tanh", [x]);
 export const sigmoid = (x: Value) => one("Sigmoid", [x]);
 export const abs = (x: Value) => one("Abs", [x]);
 export const identity = (x: Value) => one("Identity", [x]);
-export const where = (condition: Value, a: Operand, b: Operand) => one("Where", [condition, ...pair(a, b)]);
+export const where = (condition: Value, a: Operand, b: Operand) =>
+	one("Where", [condition, ...lift(condition.graph, [a, b])]);
 export const cast = (x: Value, to: CastType) => one("Cast", [x], { to: onnxTypes[to] });
 /** GELU with the tanh approximation, as GPT-2 uses it; `bias` [C] is added first. */
 export const fastGelu = (x: Value, bias?: Value) => one("FastGelu", bias ? [x, bias] : [x]);
@@ -64,9 +67,18 @@ export function gemm(
 }
 
 export const shapeOf = (x: Value) => one("Shape", [x]);
-/** The same elements in another shape, whose names (`"B"`) are sizes of the graph's inputs. */
-export const reshape = (x: Value, shape: Shape) => one("Reshape", [x, shapeVector(x.graph, shape)]);
+/** The same elements in another shape. Two or more sizes with names (`"B"`) must be sizes of the graph's inputs. */
+export function reshape(x: Value, shape: Shape): Value {
+	const named = shape.filter((dim) => typeof dim === "string");
+	const target =
+		named.length === 1
+			? x.graph.int64(shape.map((dim) => (typeof dim === "string" ? -1 : dim)))
+			: shapeVector(x.graph, shape);
+	return one("Reshape", [x, target]);
+}
 export const expand = (x: Value, shape: Shape) => one("Expand", [x, shapeVector(x.graph, shape)]);
+/** x broadcast to the shape of another value, which must be there when it runs. */
+export const expandLike = (x: Value, like: Value) => one("Expand", [x, shapeOf(like)]);
 /** Float32 zeros. */
 export const zeros = (graph: Graph, shape: Shape) => one("ConstantOfShape", [shapeVector(graph, shape)]);
 export const transpose = (x: Value, perm: readonly number[]) => one("Transpose", [x], { perm });

@@ -14,13 +14,15 @@ import {
 } from "./op.ts";
 
 export const shape = {
-	/** The target is a constant or a vector whose contents are known in symbols (see `shapeVector` in build.ts). */
+	/** The target is a constant (-1: what is left) or a vector known in symbols (see `shapeVector` in build.ts). */
 	Reshape: {
 		domain: "",
 		attributes: {},
 		infer: (inputs) => {
 			const x = need(inputs, 0);
-			const shape = needShape(inputs, 1);
+			const target = needShape(inputs, 1);
+			const rest = divideDim(multiplyDims(x.shape), multiplyDims(target.filter((dim) => dim !== -1)));
+			const shape = target.map((dim) => (dim === -1 ? (rest ?? 0) : dim));
 			if (multiplyDims(shape) !== multiplyDims(x.shape)) {
 				throw new Error(`${formatShape(x.shape)} has not the size of ${formatShape(shape)}`);
 			}

@@ -1,0 +1,53 @@
+// The graph of one forward pass with a key-value cache: the same model code as training, with ONNX Runtime's fused
+// attention, which writes new keys and values into the cache where it stands.
+
+import { Graph, gather, gemm, reshape, type Value } from "../graph/index.ts";
+import type { ModelContext } from "../nn/context.ts";
+import type { AnyArchitecture } from "./architectures.ts";
+
+/**
+ * Inputs: `ids` [B, T] int64, `positions` [B, T] int64, `rows` [R] int64 (b*T + t of the positions whose logits are
+ * wanted), `lastIndex` [B] int32 (index of each sequence's last token in the cache after this pass), `total` [1] int32
+ * (tokens in the cache after this pass, the longest sequence's), `past.<layer>.key` and `.value` [B, KVH, M, D].
+ * Outputs: `logits` [R, V] and `present.<layer>.key` and `.value`, to be bound to the memory of the past.
+ */
+export function generationGraph(architecture: AnyArchitecture, config: unknown): Graph {
+	const sizes = architecture.sizes(config);
+	const graph = new Graph();
+	const ids = graph.input("ids", "int64", ["B", "T"]);
+	const positions = graph.input("positions", "int64", ["B", "T"]);
+	const rows = graph.input("rows", "int64", ["R"]);
+	const lastIndex = graph.input("lastIndex", "int32", ["B"]);
+	const total = graph.input("total", "int32", [1]);
+	const parameters = new Map<string, Value>();
+	for (const { name, shape } of architecture.parameters(config))
+		parameters.set(name, graph.input(name, "float32", shape));
+	const parameter = (name: string) => parameters.get(name) as Value;
+
+	const context: ModelContext = {
+		weight: parameter,
+		linear: (name, x) => gemm(x, parameter(`${name}.weight`), { c: parameter(`${name}.bias`) }),
+		embed: (name, indices) => gather(parameter(name), indices),
+		attend(qkv, layer) {
+			const shape = ["B", sizes.keyValueHeads, "M", sizes.headSize];
+			const key = graph.input(`past.${layer}.key`, "float32", shape);
+			const value = graph.input(`past.${layer}.value`, "float32", shape);
+			const width = qkv.shape[1] as number;
+			const packed = reshape(qkv, ["B", "T", width]);
+			const [mixed, presentKey, presentValue] = graph.add(
+				"GroupQueryAttention",
+				[packed, undefined, undefined, key, value, lastIndex, total],
+				{ num_heads: sizes.heads, kv_num_heads: sizes.keyValueHeads, scale: 1 / Math.sqrt(sizes.headSize) },
+			) as [Value, Value, Value];
+			graph.output(`present.${layer}.key`, presentKey);
+			graph.output(`present.${layer}.value`, presentValue);
+			return reshape(mixed, [qkv.shape[0] as string, sizes.heads * sizes.headSize]);
+		},
+		dropout: (x) => x,
+		block: (build) => build(),
+	};
+	const hidden = architecture.hiddenStates(context, config, { ids, positions });
+	const last = architecture.finalNorm(context, config, gather(hidden, rows));
+	graph.output("logits", gemm(last, parameter(architecture.outputTable(config)), { transB: true }));
+	return graph;
+}
