@@ -26,6 +26,8 @@ export interface Tokenizer {
 	 * Throws a UserError when the tokenizer has no token for a character (a character tokenizer, for one).
 	 */
 	encode(text: string): number[];
+	/** The same for text that attune or a template wrote: special tokens spelled in it become their ids. Not for people's. */
+	encodeTrusted(text: string): number[];
 	/** Text of ids. Special tokens appear by name unless `skipSpecial`. Bytes that are not complete UTF-8 become U+FFFD. */
 	decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
 	/** Id of a token by its exact spelling in the vocabulary (byte-level tokens are spelled with `Ġ` for a space). */

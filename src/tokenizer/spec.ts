@@ -269,7 +269,11 @@ function addedTokens(
 	}
 	// GPT-2's layout has <|endoftext|> in the vocabulary alone: being named is what makes it special.
 	const vocab = new Map(vocabularyEntries(json.model));
-	for (const content of [...named, ...endOfTextNames.slice(0, 1)]) {
+	if (namedTokensOf(config).eos_token === undefined) {
+		const end = endOfTextNames.find((name) => vocab.has(name) || added.has(name));
+		if (end !== undefined) named.add(end);
+	}
+	for (const content of named) {
 		const id = vocab.get(content);
 		if (id !== undefined && !added.has(content)) added.set(content, newAddedToken(content, id));
 	}

@@ -11,6 +11,7 @@ import type { Engine } from "./engine.ts";
 import { libraryEngine } from "./library-engine.ts";
 import { byteLevelSplitter } from "./pre-tokenizer.ts";
 import {
+	type AddedTokenJson,
 	checkedMerges,
 	checkSpec,
 	newAddedToken,
@@ -130,6 +131,7 @@ class LoadedTokenizer implements Tokenizer {
 	/** Added tokens that are ordinary vocabulary: text may contain them, and they are matched before anything else. */
 	readonly #ordinaryAdded: RegExp | undefined;
 	readonly #bytes: (Uint8Array | undefined)[] = [];
+	readonly #trusted: RegExp | undefined;
 
 	constructor(spec: TokenizerSpec, engine: Engine) {
 		this.#spec = spec;
@@ -147,7 +149,8 @@ class LoadedTokenizer implements Tokenizer {
 			if (special) this.#special.add(id);
 			else if (id !== spec.endOfTextId) ordinary.push(content);
 		}
-		if (ordinary.length > 0) this.#ordinaryAdded = anyOf(ordinary);
+		if (ordinary.length > 0) this.#ordinaryAdded = anyOf(ordinary.map((content) => escapeRegExp(content)));
+		this.#trusted = anyOf(spec.json.added_tokens.filter(({ special }) => special).map(withStrippedSpace));
 	}
 
 	encode(text: string): number[] {
@@ -155,6 +158,13 @@ class LoadedTokenizer implements Tokenizer {
 		if (this.#ordinaryAdded === undefined) return this.#engine.encode(clean);
 		return clean.split(this.#ordinaryAdded).flatMap((part, i) => {
 			return i % 2 === 1 ? [this.tokenId(part) as number] : this.#engine.encode(part);
+		});
+	}
+
+	encodeTrusted(text: string): number[] {
+		if (this.#trusted === undefined) return this.encode(text);
+		return text.split(this.#trusted).flatMap((part, i) => {
+			return i % 2 === 1 ? [this.tokenId(part) ?? (this.tokenId(part.trim()) as number)] : this.encode(part);
 		});
 	}
 
@@ -250,12 +260,19 @@ class LoadedTokenizer implements Tokenizer {
 	}
 }
 
-/** Longest first, with the match kept by `split`. */
-export function anyOf(tokens: readonly string[]): RegExp {
-	const escaped = [...tokens]
-		.sort((a, b) => b.length - a.length)
-		.map((token) => token.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
-	return new RegExp(`(${escaped.join("|")})`);
+/** Matches the first, and of those the longest, kept by `split`. Undefined when there is nothing to match. */
+function anyOf(patterns: readonly string[]): RegExp | undefined {
+	if (patterns.length === 0) return undefined;
+	return new RegExp(`(${[...patterns].sort((a, b) => b.length - a.length).join("|")})`, "u");
+}
+
+/** Some models' special tokens swallow the white space beside them (Phi-3's `<|user|>`). */
+function withStrippedSpace({ content, lstrip, rstrip }: AddedTokenJson): string {
+	return `${lstrip ? "\\s*" : ""}${escapeRegExp(content)}${rstrip ? "\\s*" : ""}`;
+}
+
+function escapeRegExp(text: string): string {
+	return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
 
 function streamByBytes(bytes: (id: number) => Uint8Array, skip: (id: number) => boolean): StreamDecoder {
