@@ -1,0 +1,25 @@
+// All commands, in the order in which help lists them: that of the work.
+import type { Command } from "../command.ts";
+import { chatCommand } from "./chat.ts";
+import { dataCheckCommand } from "./data-check.ts";
+import { demoCommand } from "./demo.ts";
+import { evaluateCommand } from "./evaluate.ts";
+import { exportCommand } from "./export.ts";
+import { finetuneCommand } from "./finetune.ts";
+import { generateCommand } from "./generate.ts";
+import { planCommand } from "./plan.ts";
+import { pretrainCommand } from "./pretrain.ts";
+import { tokenizerTrainCommand } from "./tokenizer-train.ts";
+
+export const commands: readonly Command[] = [
+	demoCommand,
+	dataCheckCommand,
+	planCommand,
+	finetuneCommand,
+	chatCommand,
+	generateCommand,
+	evaluateCommand,
+	exportCommand,
+	pretrainCommand,
+	tokenizerTrainCommand,
+];

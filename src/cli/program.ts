@@ -1,0 +1,130 @@
+// From option tables to a command line: commander's flags, grouped help, suggestions. Nothing here runs a recipe.
+import { Argument, type Command as Commander, Option as CommanderOption, Command as CommanderProgram } from "commander";
+import type { Option } from "../recipes/options/option.ts";
+import { kebabCase } from "../recipes/options/table.ts";
+import type { Command, FrameFlags } from "./command.ts";
+import { formatCount } from "./render/format.ts";
+import { defaultColumns, type Terminal } from "./terminal.ts";
+
+const maximumHelpColumns = 100;
+
+export interface ProgramOptions {
+	version: string;
+	terminal: Terminal;
+	onCommand: (command: Command, call: { flags: Record<string, unknown>; frame: FrameFlags }) => Promise<void>;
+}
+
+export function buildProgram(
+	commands: readonly Command[],
+	{ version, terminal, onCommand }: ProgramOptions,
+): Commander {
+	const helpColumns = (stream: { columns?: number | undefined }) =>
+		Math.min(stream.columns || defaultColumns, maximumHelpColumns);
+	const program = new CommanderProgram("attune")
+		.description("Make a pretrained GPT yours: fine-tune it on dialogues, chat with it, measure it. On your CPU.")
+		.version(version, "--version", "print the version")
+		.helpOption("-h, --help", "print this help")
+		.helpCommand(false)
+		.exitOverride()
+		.configureOutput({
+			writeOut: (text) => terminal.stdout.write(text),
+			writeErr: (text) => terminal.stderr.write(text),
+			getOutHelpWidth: () => helpColumns(terminal.stdout),
+			getErrHelpWidth: () => helpColumns(terminal.stderr),
+		})
+		.configureHelp({ showGlobalOptions: false })
+		.addHelpText("after", "\n`attune <command> --help` tells what a command can do.");
+	for (const command of commands) {
+		const words = command.words.split(" ");
+		const parent = words.slice(0, -1).reduce((above, word) => subcommand(above, word), program as Commander);
+		addCommand(parent.command(words.at(-1) as string), { command, onCommand });
+	}
+	return program;
+}
+
+const parentSummaries: Readonly<Record<string, string>> = {
+	data: "look at a data set before training on it",
+	tokenizer: "make a tokenizer",
+};
+
+function subcommand(above: Commander, word: string): Commander {
+	return (
+		above.commands.find((child) => child.name() === word) ??
+		above
+			.command(word)
+			.description(parentSummaries[word] ?? "")
+			.helpCommand(false)
+	);
+}
+
+function addCommand(
+	target: Commander,
+	{ command, onCommand }: { command: Command; onCommand: ProgramOptions["onCommand"] },
+): void {
+	const options = Object.entries(command.table.options);
+	const positional = options.filter(([, option]) => option.positional);
+	target
+		.description(command.summary)
+		.showHelpAfterError(`(attune ${command.words} --help lists what it takes)`)
+		.addHelpText("after", `\nFor example:\n${command.examples.map((example) => `  ${example}`).join("\n")}`);
+	for (const [, option] of positional) target.addArgument(argumentOf(option));
+	// Commander lists the groups of help in the order in which it first meets them.
+	for (const { title, options: group } of command.table.groups) {
+		for (const [name, option] of Object.entries(group)) {
+			if (option.positional) continue;
+			for (const flag of flagsOf(name, option)) target.addOption(flag.helpGroup(`${title}:`));
+		}
+	}
+	const frame = [
+		new CommanderOption("--config <FILE>", "read options from this YAML file; flags win"),
+		new CommanderOption("--json", "print every event as a line of JSON"),
+		new CommanderOption("--quiet", "print results only"),
+	];
+	for (const option of frame) target.addOption(option.helpGroup("Command:"));
+	target.helpOption("-h, --help", "print this help");
+	target.optionsGroup("Command:");
+	target.action(async (...received: unknown[]) => {
+		const arguments_ = received.slice(0, positional.length);
+		const { config, json, quiet, ...flags } = target.opts();
+		positional.forEach(([name], i) => {
+			flags[name] = arguments_[i];
+		});
+		await onCommand(command, { flags, frame: { config, json: json ?? false, quiet: quiet ?? false } });
+	});
+}
+
+function argumentOf(option: Option): Argument {
+	const name = option.variadic ? `${option.placeholder}...` : option.placeholder;
+	return new Argument(option.presence === "required" ? `<${name}>` : `[${name}]`, helpOf(option));
+}
+
+/** A switch has two spellings, so that a flag can undo what a config file sets; help shows the one that changes something. */
+function flagsOf(name: string, option: Option): CommanderOption[] {
+	const flag = kebabCase(name);
+	if (option.kind !== "boolean") {
+		const value = option.variadic ? `${option.placeholder}...` : option.placeholder;
+		return [new CommanderOption(`--${flag} <${value}>`, helpOf(option))];
+	}
+	const on = new CommanderOption(`--${flag}`, helpOf(option));
+	const off = new CommanderOption(`--no-${flag}`, `not: ${option.help}`);
+	return [on.hideHelp(option.default === true), off.hideHelp(option.default !== true)];
+}
+
+function helpOf(option: Option): string {
+	const unit = option.unit === undefined ? "" : `${option.unit}; `;
+	return `${option.help} ${bracketed(`${unit}${defaultOf(option)}`)}`.trim();
+}
+
+function defaultOf(option: Option): string {
+	if (option.presence === "required") return option.positional ? "" : "required";
+	if (option.defaultNote !== undefined) return `default: ${option.defaultNote}`;
+	const value = option.default;
+	if (value === undefined || value === false) return "";
+	if (Array.isArray(value)) return `default: ${value.length === 0 ? "none" : value.join(",")}`;
+	return `default: ${typeof value === "number" && value >= 10_000 ? formatCount(value) : String(value)}`;
+}
+
+function bracketed(inner: string): string {
+	const trimmed = inner.replace(/; $/, "");
+	return trimmed === "" ? "" : `(${trimmed})`;
+}

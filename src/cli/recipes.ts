@@ -1,0 +1,35 @@
+// The joint between commands and recipes: what each recipe must look like, and how it is loaded. A recipe is imported when
+// its command runs, never before, so that help stays quick. A command without a row in `recipes` is not offered.
+import type {
+	chatOptions,
+	dataCheckOptions,
+	demoOptions,
+	evaluateOptions,
+	exportOptions,
+	finetuneOptions,
+	generateOptions,
+	planOptions,
+	pretrainOptions,
+	tokenizerTrainOptions,
+} from "../recipes/options/jobs.ts";
+import type { ChatSession, Recipe, RecipeContext } from "../recipes/options/recipe.ts";
+import type { OptionsInput } from "../recipes/options/table.ts";
+
+/** The functions that src/recipes/<name in kebab-case>.ts export under these names. */
+export interface Recipes {
+	finetune: Recipe<typeof finetuneOptions>;
+	pretrain: Recipe<typeof pretrainOptions>;
+	tokenizerTrain: Recipe<typeof tokenizerTrainOptions>;
+	dataCheck: Recipe<typeof dataCheckOptions>;
+	chat: (options: OptionsInput<typeof chatOptions>, context?: RecipeContext) => Promise<ChatSession>;
+	generate: Recipe<typeof generateOptions>;
+	evaluate: Recipe<typeof evaluateOptions>;
+	export: Recipe<typeof exportOptions>;
+	plan: Recipe<typeof planOptions>;
+	demo: Recipe<typeof demoOptions>;
+}
+
+export type RecipeLoaders = { readonly [Name in keyof Recipes]?: () => Promise<Recipes[Name]> };
+
+/** One row a recipe: `finetune: async () => (await import("../recipes/finetune.ts")).finetune`. */
+export const recipes: RecipeLoaders = {};

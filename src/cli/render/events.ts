@@ -1,0 +1,181 @@
+// How each event of a recipe reads on a terminal: one row an event type. `results` go to stdout, `notes` to stderr,
+// `progress` to the bar. Pure; the reporter decides what is printed.
+import type { EventOf, LedgerSummary, RecipeEvent } from "../../recipes/options/recipe.ts";
+import { formatBytes, formatCount, formatLoss, formatRate, formatSeconds, formatShortCount } from "./format.ts";
+import type { ProgressLine } from "./progress.ts";
+import { rowLines } from "./rows.ts";
+import type { Paint } from "./style.ts";
+import { pairLines, tableLines } from "./table.ts";
+import { printable } from "./width.ts";
+
+export interface View {
+	/** For results. */
+	paint: Paint;
+	/** For notes. */
+	paintNote: Paint;
+	/** Columns for results. */
+	width: number;
+}
+
+export interface Rendered {
+	results?: readonly string[];
+	notes?: readonly string[];
+	progress?: ProgressLine;
+	/** Text that continues the line on stdout. */
+	stream?: string;
+}
+
+const renderers = {
+	"data-read": ({ files, ledger }) => ({
+		notes: [`${files.join(", ")}: ${ledgerLine(ledger)}`, ...reasonLines(ledger)],
+	}),
+	"row-rendered": (event, view) => ({ results: rowLines(event, view) }),
+	"plan-made": ({ plan }, view) => ({ results: planLines(plan, view) }),
+	"work-advanced": ({ what, done, total, unit }) => {
+		const format = unit === "bytes" ? formatBytes : formatCount;
+		return {
+			progress: {
+				...(total === undefined ? {} : { part: done / total }),
+				pieces: [what, total === undefined ? format(done) : `${format(done)} of ${format(total)}`],
+			},
+		};
+	},
+	"step-done": (event) => ({
+		progress: {
+			part: event.step / event.steps,
+			pieces: [
+				`step ${event.step}/${event.steps}`,
+				`loss ${formatLoss(event.loss)}`,
+				`${formatSeconds(event.secondsLeft)} left`,
+				`lr ${formatRate(event.learningRate)}`,
+				`${formatCount(event.supervisedTokensPerSecond)} supervised tok/s`,
+			],
+		},
+	}),
+	"evaluation-done": ({ step, loss, perplexity }, { paintNote }) => ({
+		notes: [
+			`step ${step}: validation loss ${paintNote("bold", formatLoss(loss))}, perplexity ${perplexity < 1e6 ? perplexity.toFixed(2) : formatRate(perplexity)}`,
+		],
+	}),
+	"checkpoint-saved": ({ step, path }, { paintNote }) => ({ notes: [paintNote("dim", `step ${step}: saved ${path}`)] }),
+	warning: ({ message, hint }, { paintNote }) => ({
+		notes: [`${paintNote("yellow", "warning:")} ${message}`, ...(hint === undefined ? [] : [`  try:      ${hint}`])],
+	}),
+	answer: ({ question, before, after }, { paint }) => ({
+		results: [
+			`${paint("bold", "question")}  ${indent(question)}`,
+			...(before === undefined ? [] : [`${paint("dim", "before")}    ${indent(before)}`]),
+			...(after === undefined ? [] : [`${paint("green", "after")}     ${indent(after)}`]),
+			"",
+		],
+	}),
+	"metric-measured": ({ name, value, low, high, baseline }) => ({
+		results: [
+			[
+				`${name} ${formatLoss(value)}`,
+				...(low === undefined || high === undefined ? [] : [`(${formatLoss(low)} to ${formatLoss(high)})`]),
+				...(baseline === undefined ? [] : [`baseline ${formatLoss(baseline)}`]),
+			].join("  "),
+		],
+	}),
+	"text-generated": ({ text }) => ({ stream: printable(text) }),
+	"generation-done": ({ tokens, tokensPerSecond, finishReason }, { paintNote }) => ({
+		stream: "\n",
+		notes: [paintNote("dim", `${tokens} tokens, ${tokensPerSecond.toFixed(1)} tok/s, ended by ${finishReason}`)],
+	}),
+	"file-written": ({ path, bytes }) => ({ results: [`${path}  ${formatBytes(bytes)}`] }),
+	"run-done": ({ directory, report }) => ({
+		results: [
+			...pairLines([
+				["run", directory],
+				["steps", `${formatCount(report.steps)}${report.skippedSteps ? ` (${report.skippedSteps} skipped)` : ""}`],
+				["supervised tokens", formatCount(report.supervisedTokens)],
+				["time", formatSeconds(report.seconds)],
+				...lossPair(report),
+			]),
+			...(report.next === undefined ? [] : ["", "next:", ...report.next.map((line) => `  ${line}`)]),
+		],
+	}),
+} satisfies { [Type in RecipeEvent["type"]]: (event: EventOf<Type>, view: View) => Rendered };
+
+export function renderEvent(event: RecipeEvent, view: View): Rendered {
+	const render = renderers[event.type] as (event: RecipeEvent, view: View) => Rendered;
+	return render(event, view);
+}
+
+function ledgerLine(ledger: LedgerSummary): string {
+	const parts = [
+		`${ledger.format}, ${formatCount(ledger.rows)} rows`,
+		`${formatCount(ledger.conversations)} conversations, ${formatCount(ledger.turns)} turns`,
+		`${formatCount(ledger.supervisedTokens)} supervised tokens`,
+		...(ledger.lengthPercentiles === undefined ? [] : [`tokens ${percentiles(ledger.lengthPercentiles)}`]),
+		`kept ${formatCount(ledger.kept)}, truncated ${formatCount(ledger.truncated)}, dropped ${formatCount(ledger.dropped)}`,
+	];
+	return parts.join("; ");
+}
+
+function percentiles(lengths: Readonly<Record<string, number>>): string {
+	return Object.entries(lengths)
+		.map(([percentile, length]) => `p${percentile} ${formatCount(length)}`)
+		.join(" ");
+}
+
+function reasonLines({ reasons }: LedgerSummary): string[] {
+	return reasons.map(({ fate, reason, count, lines }) => {
+		const places = `${lines.length === 1 ? "line" : "lines"} ${lines.join(", ")}${count > lines.length ? ", ..." : ""}`;
+		return `  ${formatCount(count)} ${fate}: ${reason} (${places})`;
+	});
+}
+
+function planLines(plan: EventOf<"plan-made">["plan"], { paint, width }: View): string[] {
+	const verdict = plan.fits ? paint("green", "fits") : paint("red", "does not fit");
+	const time = (seconds: number | undefined) => (seconds === undefined ? "?" : formatSeconds(seconds));
+	return [
+		...pairLines([
+			["parameters", `${formatShortCount(plan.parameters)}, ${formatShortCount(plan.trainableParameters)} trained`],
+			["peak memory", `${formatBytes(plan.peakBytes)} of ${formatBytes(plan.availableBytes)} free: ${verdict}`],
+			["disk", formatBytes(plan.diskBytes)],
+			["time per epoch", time(plan.secondsPerEpoch)],
+			...(plan.steps === undefined ? [] : [["steps", formatCount(plan.steps)] as const]),
+		]),
+		...(plan.changes === undefined || plan.changes.length === 0 ? [] : ["", "to make it fit:"]),
+		...(plan.changes ?? []).map((change) => `  ${change}`),
+		...(plan.alternatives === undefined
+			? []
+			: [
+					"",
+					...tableLines(
+						[
+							{ title: "model" },
+							{ title: "parameters", side: "right" },
+							{ title: "peak memory", side: "right" },
+							{ title: "time per epoch", side: "right" },
+							{ title: "here" },
+						],
+						{
+							width,
+							rows: plan.alternatives.map((other) => [
+								other.model,
+								formatShortCount(other.parameters),
+								formatBytes(other.peakBytes),
+								time(other.secondsPerEpoch),
+								other.fits ? "fits" : "does not fit",
+							]),
+						},
+					),
+				]),
+	];
+}
+
+function lossPair({ validationLossBefore, validationLossAfter, bestStep }: EventOf<"run-done">["report"]) {
+	if (validationLossAfter === undefined) return [];
+	const before = validationLossBefore === undefined ? "" : `${formatLoss(validationLossBefore)} -> `;
+	const best = bestStep === undefined ? "" : ` (best at step ${bestStep})`;
+	return [["validation loss", `${before}${formatLoss(validationLossAfter)}${best}`] as const];
+}
+
+function indent(text: string): string {
+	return printable(text)
+		.trimEnd()
+		.replaceAll("\n", `\n${" ".repeat(10)}`);
+}

@@ -1,0 +1,256 @@
+// One option table a job, composed of groups. An option stands here only when the job's recipe reads it.
+import {
+	batchGroup,
+	budgetGroup,
+	columnsGroup,
+	dialogueDataGroup,
+	evaluationGroup,
+	forceGroup,
+	freezeGroup,
+	lengthGroup,
+	loraGroup,
+	lossOfRowsGroup,
+	machineGroup,
+	memoryGroup,
+	modelGroup,
+	optimizerGroup,
+	optionalDialogueDataGroup,
+	outputGroup,
+	questionsGroup,
+	regularisationGroup,
+	resumeGroup,
+	runLengthGroup,
+	samplingGroup,
+	savedModelGroup,
+	scheduleGroup,
+	seedGroup,
+	textDataGroup,
+	validationGroup,
+} from "./groups.ts";
+import { boolean, choice, integer, list, path, paths, text } from "./option.ts";
+import { optionGroup, optionTable } from "./table.ts";
+
+const lengthOrSteps = [["epochs", "steps"]] as const;
+
+export const finetuneOptions = optionTable({ job: "finetune", exclusive: lengthOrSteps }, [
+	modelGroup,
+	dialogueDataGroup,
+	columnsGroup,
+	lengthGroup,
+	lossOfRowsGroup,
+	validationGroup,
+	runLengthGroup({ epochs: 3 }),
+	batchGroup,
+	regularisationGroup,
+	freezeGroup,
+	seedGroup,
+	optimizerGroup,
+	scheduleGroup,
+	loraGroup,
+	evaluationGroup,
+	outputGroup,
+	resumeGroup,
+	questionsGroup,
+	machineGroup,
+	memoryGroup,
+	forceGroup,
+]);
+
+const newModelGroup = optionGroup("Model", {
+	tokenizer: text({
+		default: "bpe",
+		placeholder: "DIR|bpe|characters",
+		help: "a tokenizer to use, or the kind to train on the data",
+	}),
+	vocabularySize: integer({
+		min: 256,
+		default: 8000,
+		unit: "tokens",
+		needs: { tokenizer: ["bpe"] },
+		help: "size of the vocabulary to train",
+	}),
+	layers: integer({ min: 1, default: 4, help: "transformer layers" }),
+	heads: integer({ min: 1, default: 4, help: "attention heads; they divide the channels" }),
+	channels: integer({ min: 1, default: 128, help: "width of the model" }),
+	blockSize: integer({ min: 2, default: 128, unit: "tokens", help: "context, and length of the training windows" }),
+});
+
+export const pretrainOptions = optionTable({ job: "pretrain", exclusive: lengthOrSteps }, [
+	newModelGroup,
+	textDataGroup,
+	columnsGroup,
+	lossOfRowsGroup,
+	validationGroup,
+	runLengthGroup({ epochs: 1 }),
+	batchGroup,
+	regularisationGroup,
+	seedGroup,
+	optimizerGroup,
+	scheduleGroup,
+	evaluationGroup,
+	outputGroup,
+	resumeGroup,
+	machineGroup,
+	memoryGroup,
+	forceGroup,
+]);
+
+export const tokenizerTrainOptions = optionTable({ job: "tokenizer train" }, [
+	optionGroup("Data", {
+		files: paths({ required: true, positional: true, help: "UTF-8 text, or conversations, to learn from" }),
+	}),
+	optionGroup("Tokenizer", {
+		kind: choice(["bpe", "characters"], {
+			default: "bpe",
+			help: "byte-level BPE as in GPT-2, or the characters of the text",
+		}),
+		vocabularySize: integer({
+			min: 256,
+			default: 8000,
+			unit: "tokens",
+			needs: { kind: ["bpe"] },
+			help: "size of the vocabulary, the 256 bytes included",
+		}),
+	}),
+	optionGroup("Output", {
+		output: path({ required: true, placeholder: "DIR", help: "folder for tokenizer.json" }),
+		overwrite: boolean({ default: false, help: "replace the output when it exists" }),
+	}),
+]);
+
+export const dataCheckOptions = optionTable({ job: "data check" }, [
+	optionGroup("Data", {
+		files: paths({ required: true, positional: true, help: "JSON, JSON Lines, CSV or text" }),
+	}),
+	columnsGroup,
+	lengthGroup,
+	optionGroup("Data", {
+		model: text({
+			default: "builtin",
+			placeholder: "DIR|HUB-ID|builtin",
+			help: "whose tokenizer and chat template to use",
+		}),
+		show: integer({ min: 0, default: 0, unit: "rows", help: "rows to show as the model sees them" }),
+	}),
+]);
+
+export const chatOptions = optionTable({ job: "chat" }, [
+	savedModelGroup,
+	optionGroup("Conversation", {
+		system: text({ help: "instructions put before the conversation" }),
+		prefix: text({ help: "a style or topic put before each question" }),
+	}),
+	samplingGroup,
+	machineGroup,
+]);
+
+export const generateOptions = optionTable({ job: "generate" }, [
+	savedModelGroup,
+	optionGroup("Prompt", {
+		prompt: text({ required: true, help: "the text to go on with; - reads it from standard input" }),
+	}),
+	samplingGroup,
+	machineGroup,
+]);
+
+export const evaluateOptions = optionTable({ job: "evaluate" }, [
+	savedModelGroup,
+	dialogueDataGroup,
+	columnsGroup,
+	lengthGroup,
+	optionGroup("Evaluation", {
+		baseline: text({ placeholder: "DIR|HUB-ID|builtin", help: "a model to compare with, on the same rows" }),
+		batchSize: integer({ min: 1, default: 8, unit: "sequences", help: "sequences at a time" }),
+	}),
+	machineGroup,
+]);
+
+export const exportOptions = optionTable({ job: "export" }, [
+	savedModelGroup,
+	optionGroup("Output", {
+		output: path({ required: true, placeholder: "DIR", help: "the model folder to write" }),
+		overwrite: boolean({ default: false, help: "replace the output when it exists" }),
+		merge: boolean({ default: false, help: "add a LoRA adapter to the weights of its base" }),
+		dtype: choice(["F32", "F16", "BF16"], { default: "F32", help: "number format of the weights" }),
+	}),
+]);
+
+export const planOptions = optionTable({ job: "plan", exclusive: lengthOrSteps, sharesConfigWith: finetuneOptions }, [
+	modelGroup,
+	optionalDialogueDataGroup,
+	columnsGroup,
+	lengthGroup,
+	validationGroup,
+	runLengthGroup({ epochs: 3 }),
+	batchGroup,
+	freezeGroup,
+	optionGroup("Optimizer", {
+		optimizer: choice(["adamw", "adam", "sgd", "rmsprop"], { default: "adamw", help: "update rule" }),
+	}),
+	loraGroup,
+	machineGroup,
+	memoryGroup,
+]);
+
+export const searchOptions = optionTable(
+	{ job: "search", exclusive: lengthOrSteps, sharesConfigWith: finetuneOptions },
+	[
+		optionGroup("Search", {
+			space: path({ help: "YAML with the settings to search; the default depends on model, data and method" }),
+			objective: list({
+				choices: ["quality", "latency", "size"],
+				default: ["quality"],
+				help: "what to make better; several give a Pareto front",
+			}),
+			baseline: boolean({ default: false, help: "run a random search of the same budget, too" }),
+			keepTrials: integer({ min: 1, default: 3, unit: "trials", help: "trials whose weights stay on disk" }),
+		}),
+		budgetGroup,
+		modelGroup,
+		dialogueDataGroup,
+		columnsGroup,
+		lengthGroup,
+		lossOfRowsGroup,
+		validationGroup,
+		runLengthGroup({ epochs: 3 }),
+		batchGroup,
+		regularisationGroup,
+		freezeGroup,
+		seedGroup,
+		optimizerGroup,
+		scheduleGroup,
+		loraGroup,
+		outputGroup,
+		resumeGroup,
+		machineGroup,
+		memoryGroup,
+	],
+);
+
+export const demoOptions = optionTable({ job: "demo" }, [
+	optionGroup("Output", {
+		output: path({
+			default: "runs/demo",
+			placeholder: "DIR",
+			help: "the run directory to write; an earlier demo in it is replaced",
+		}),
+	}),
+	machineGroup,
+]);
+
+/** Every job, for what has to hold for all of them. */
+export const optionTables = {
+	finetune: finetuneOptions,
+	pretrain: pretrainOptions,
+	tokenizerTrain: tokenizerTrainOptions,
+	dataCheck: dataCheckOptions,
+	chat: chatOptions,
+	generate: generateOptions,
+	evaluate: evaluateOptions,
+	export: exportOptions,
+	plan: planOptions,
+	search: searchOptions,
+	demo: demoOptions,
+};
+
+export type JobName = keyof typeof optionTables;

@@ -1,0 +1,120 @@
+// What a recipe is, seen from outside: options in, events out. Types only; the command line shows the events, the server
+// streams them, a program reads them. Every recipe may be stopped through a signal: it then writes what it needs to be
+// resumed and returns.
+import type { Turn } from "../../tokenizer/turn.ts";
+import type { Origins } from "./resolve.ts";
+import type { OptionsInput, OptionTable } from "./table.ts";
+
+export interface RecipeContext {
+	/** Aborted: finish the step, write a checkpoint, return (or throw the signal's reason). */
+	signal?: AbortSignal;
+	/** Where the options came from, when a command line gathered them; "option" for all otherwise. */
+	origins?: Origins;
+}
+
+export type Recipe<T extends OptionTable, Event extends RecipeEvent = RecipeEvent> = (
+	options: OptionsInput<T>,
+	context?: RecipeContext,
+) => AsyncIterable<Event>;
+
+/** The row ledger in numbers. Every row is in exactly one of kept, truncated and dropped. */
+export interface LedgerSummary {
+	format: string;
+	rows: number;
+	kept: number;
+	truncated: number;
+	dropped: number;
+	conversations: number;
+	turns: number;
+	/** Tokens with a label. */
+	supervisedTokens: number;
+	/** Tokens of a conversation at these percentiles, as in { 50: 120, 95: 480 }. */
+	lengthPercentiles?: Readonly<Record<string, number>>;
+	/** Why rows were truncated or dropped, with the first lines (from 1) to which it happened. */
+	reasons: readonly { fate: "truncated" | "dropped"; reason: string; count: number; lines: readonly number[] }[];
+}
+
+export interface PlanSummary {
+	parameters: number;
+	trainableParameters: number;
+	steps?: number;
+	peakBytes: number;
+	/** What this machine has free. */
+	availableBytes: number;
+	diskBytes: number;
+	secondsPerEpoch?: number;
+	fits: boolean;
+	/** The smallest changes that would make it fit, as flags and prose. */
+	changes?: readonly string[];
+	/** What other models would cost here. */
+	alternatives?: readonly {
+		model: string;
+		parameters: number;
+		peakBytes: number;
+		secondsPerEpoch?: number;
+		fits: boolean;
+	}[];
+}
+
+export interface RunReport {
+	steps: number;
+	supervisedTokens: number;
+	seconds: number;
+	/** Steps not taken because the gradient was not finite. */
+	skippedSteps?: number;
+	validationLossBefore?: number;
+	validationLossAfter?: number;
+	bestStep?: number;
+	/** What to do next, each a command or a sentence. */
+	next?: readonly string[];
+}
+
+/** Everything that recipes tell. Types are noun-verb; numbers of time are in seconds, of memory in bytes. */
+export type RecipeEvent =
+	| { type: "data-read"; files: readonly string[]; ledger: LedgerSummary }
+	| { type: "row-rendered"; line: number; fate: string; pieces: readonly { text: string; supervised: boolean }[] }
+	| { type: "plan-made"; plan: PlanSummary }
+	| { type: "work-advanced"; what: string; done: number; total?: number; unit: "bytes" | "items" }
+	| {
+			type: "step-done";
+			step: number;
+			/** Steps in all. */
+			steps: number;
+			/** Mean over the supervised tokens of the step. */
+			loss: number;
+			learningRate: number;
+			supervisedTokensPerSecond: number;
+			secondsLeft: number;
+			gradientNorm: number;
+			batchSize: number;
+	  }
+	| { type: "evaluation-done"; step: number; loss: number; perplexity: number }
+	| { type: "checkpoint-saved"; step: number; path: string }
+	| { type: "warning"; code: string; message: string; hint?: string }
+	| { type: "answer"; question: string; before?: string; after?: string }
+	| { type: "metric-measured"; name: string; value: number; low?: number; high?: number; baseline?: number }
+	| { type: "text-generated"; text: string }
+	| { type: "generation-done"; finishReason: "stop" | "length" | "aborted"; tokens: number; tokensPerSecond: number }
+	| { type: "file-written"; path: string; bytes: number }
+	| { type: "run-done"; directory: string; report: RunReport };
+
+export type EventOf<Type extends RecipeEvent["type"]> = Extract<RecipeEvent, { type: Type }>;
+
+/** A conversation that remembers its turns. One question at a time. */
+export interface ChatSession {
+	/**
+	 * Streams the answer in whole characters. Aborted, it ends early without an error, and the turn counts with the
+	 * text that was streamed. When it throws, the turn is as if it was never asked.
+	 */
+	ask(text: string, options: { signal: AbortSignal }): AsyncIterable<string>;
+	/** Forgets the turns; system text and prefix stay. */
+	reset(): void;
+	/** undefined: none. Takes effect with the next question. */
+	setSystem(text: string | undefined): void;
+	/** Put before each question from now on. undefined: none. */
+	setPrefix(text: string | undefined): void;
+	/** The turns so far, the system turn first when there is one. */
+	transcript(): readonly Turn[];
+	/** Frees the model. */
+	[Symbol.asyncDispose]?(): Promise<void>;
+}
