@@ -53,7 +53,11 @@ const SLOTS = {
 	SessionEndProfiling: [110, STATUS, [P, P, P]],
 	AddSessionConfigEntry: [130, STATUS, [P, "str", "str"]],
 	AddExternalInitializers: [210, STATUS, [P, P, P, "size_t"]],
+	CreateAndRegisterAllocator: [144, STATUS, [P, P, P]],
 	AddInitializer: [150, STATUS, [P, "str", P]],
+	ReleaseArenaCfg: [157, "void", [P]],
+	CreateArenaCfgV2: [164, STATUS, [P, P, "size_t", P]],
+	AddRunConfigEntry: [165, STATUS, [P, "str", "str"]],
 	SetDeterministicCompute: [273, STATUS, [P, "bool"]],
 } as const satisfies Record<string, readonly [slot: number, result: string, args: readonly string[]]>;
 

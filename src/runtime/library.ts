@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import koffi from "koffi";
+import koffi, { type LibraryHandle } from "koffi";
 import { UserError } from "../util/errors.ts";
 import { bindApi, ORT_API_VERSION, type OrtApi, type Pointer } from "./api.ts";
 import { out } from "./errors.ts";
@@ -17,6 +17,8 @@ export const ORT_VERSION = "1.30.0";
 export interface Library {
 	readonly api: OrtApi;
 	readonly env: Pointer;
+	/** Held so that it is never collected: koffi would unload the library under the functions of `api`. */
+	readonly shared: LibraryHandle;
 	/** Describes ordinary memory, which is where all tensors are. */
 	readonly cpuMemory: Pointer;
 	/** Frees the strings that ONNX Runtime hands out. */
@@ -63,9 +65,9 @@ function locate(): string {
 }
 
 function open(path: string): Library {
-	let getApiBase: () => Pointer;
+	let shared: LibraryHandle;
 	try {
-		getApiBase = koffi.load(path).func("void* OrtGetApiBase()");
+		shared = koffi.load(path);
 	} catch (cause) {
 		throw missing("ONNX Runtime's shared library cannot be opened.", {
 			where: path,
@@ -74,7 +76,8 @@ function open(path: string): Library {
 			cause,
 		});
 	}
-	const [getApi, getVersion] = koffi.decode(getApiBase(), koffi.array("void*", 2)) as [Pointer, Pointer];
+	const base = shared.func("void* OrtGetApiBase()")();
+	const [getApi, getVersion] = koffi.decode(base, koffi.array("void*", 2)) as [Pointer, Pointer];
 	const version = koffi.decode(getVersion, koffi.proto("str", []))() as string;
 	if (version !== ORT_VERSION) throw wrongVersion(version, path);
 	const struct = koffi.decode(getApi, koffi.proto("void*", ["uint32_t"]))(ORT_API_VERSION) as Pointer | null;
@@ -84,6 +87,7 @@ function open(path: string): Library {
 	const get = (call: (result: BigUint64Array) => Pointer | null) => out(api, "ONNX Runtime", call);
 	return {
 		api,
+		shared,
 		env: get((result) => api.CreateEnv(LOG_ERROR, "attune", result)),
 		cpuMemory: get((result) => api.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY, result)),
 		allocator: get((result) => api.GetAllocatorWithDefaultOptions(result)),
