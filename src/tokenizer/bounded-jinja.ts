@@ -7,7 +7,10 @@ import { UserError } from "../util/errors.ts";
 export interface JinjaLimits {
 	/** Characters of the template. */
 	maxTemplateLength: number;
-	/** Evaluated expressions, plus a sixteenth of the length of each text and list they give. */
+	/**
+	 * Evaluated expressions, the items of each list they give, and a sixteenth of the characters of each text. Beyond
+	 * the square of the number of values that are put in: templates may look at every turn from every turn.
+	 */
 	maxWork: number;
 	/** Expressions inside expressions, blocks and macros. */
 	maxDepth: number;
@@ -17,7 +20,7 @@ export interface JinjaLimits {
 
 const defaultLimits: JinjaLimits = {
 	maxTemplateLength: 1 << 16,
-	maxWork: 1 << 22,
+	maxWork: 200_000,
 	maxDepth: 250,
 	maxTextLength: 1 << 20,
 };
@@ -36,8 +39,10 @@ export function parseJinja(text: string, limits: Partial<JinjaLimits> = {}): Jin
 		guarded(() => {
 			const environment = new Environment();
 			for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
-			const maxTextLength = bounds.maxTextLength + 4 * textLength(variables);
-			return new BoundedInterpreter(environment, { ...bounds, maxTextLength }).run(parsed).value as string;
+			const { values, characters } = sizeOf(variables);
+			const maxTextLength = bounds.maxTextLength + 4 * characters;
+			const maxWork = bounds.maxWork + values ** 2 + characters;
+			return new BoundedInterpreter(environment, { ...bounds, maxTextLength, maxWork }).run(parsed).value as string;
 		});
 }
 
@@ -74,9 +79,11 @@ class BoundedInterpreter extends Interpreter {
 		try {
 			const result = super.evaluate(...args);
 			const value: unknown = result.value;
-			const length = typeof value === "string" || Array.isArray(value) ? value.length : 0;
-			if (length > this.#limits.maxTextLength) throw overLimit("makes a text that is too long");
-			this.#work += 1 + length / 16;
+			this.#work += 1;
+			if (typeof value === "string") {
+				if (value.length > this.#limits.maxTextLength) throw overLimit("makes a text that is too long");
+				this.#work += value.length / 16;
+			} else if (Array.isArray(value)) this.#work += value.length;
 			if (this.#work > this.#limits.maxWork) throw overLimit("does not come to an end");
 			return result;
 		} finally {
@@ -85,10 +92,16 @@ class BoundedInterpreter extends Interpreter {
 	}
 }
 
-function textLength(value: unknown): number {
-	if (typeof value === "string") return value.length;
-	if (typeof value !== "object" || value === null) return 0;
-	return Object.values(value).reduce<number>((sum, part) => sum + textLength(part), 0);
+function sizeOf(value: unknown): { values: number; characters: number } {
+	if (typeof value === "string") return { values: 1, characters: value.length };
+	if (typeof value !== "object" || value === null) return { values: 1, characters: 0 };
+	const size = { values: 1, characters: 0 };
+	for (const part of Object.values(value)) {
+		const { values, characters } = sizeOf(part);
+		size.values += values;
+		size.characters += characters;
+	}
+	return size;
 }
 
 function overLimit(what: string): UserError {

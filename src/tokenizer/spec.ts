@@ -90,14 +90,18 @@ export function checkSpec(
 	checkIds(tokens, where);
 	const namedTokens = namedTokensOf(config);
 	for (const [name, token] of Object.entries(namedTokens)) {
-		if (name === "eos_token" && !tokens.has(token)) {
-			throw mismatch(
-				`tokenizer_config.json names ${JSON.stringify(token)} as ${name}; the vocabulary lacks it.`,
-				where,
-			);
-		}
+		if (tokens.has(token)) continue;
+		throw mismatch(`tokenizer_config.json names ${JSON.stringify(token)} as ${name}; the vocabulary lacks it.`, where);
 	}
-	return { json, config, tokens, namedTokens, chatTemplate, endOfTextId: endOfTextId(tokens, { namedTokens, where }) };
+	const endOfText = endOfTextToken(tokens, { namedTokens, where });
+	return {
+		json,
+		config,
+		tokens,
+		namedTokens: { ...namedTokens, eos_token: endOfText },
+		chatTemplate,
+		endOfTextId: tokens.get(endOfText) as number,
+	};
 }
 
 /** Token and id of the model's own vocabulary, without added tokens. */
@@ -113,9 +117,11 @@ export function checkedMerges(
 	{ vocab, where }: { vocab: ReadonlyMap<string, number>; where: string },
 ): [string, string][] {
 	return merges.map((merge, rank) => {
-		const [left, right, ...rest] = typeof merge === "string" ? merge.split(" ") : merge;
-		const unknown = [left, right, `${left}${right}`].find((token) => token === undefined || !vocab.has(token));
-		if (left === undefined || right === undefined || rest.length > 0 || unknown !== undefined) {
+		const [left, right, ...rest]: unknown[] =
+			typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
+		const isPair = typeof left === "string" && typeof right === "string" && rest.length === 0;
+		const unknown = isPair ? [left, right, left + right].find((token) => !vocab.has(token)) : undefined;
+		if (!isPair || unknown !== undefined) {
 			throw new UserError("TOKENIZER_MERGE_UNKNOWN", `Merge ${rank + 1} is not made of tokens of the vocabulary.`, {
 				where,
 				found: `${JSON.stringify(merge)}${unknown === undefined ? "" : `; ${JSON.stringify(unknown)} is no token`}`,
@@ -225,6 +231,9 @@ function checkShape(json: TokenizerJson, where: string): void {
 	if (typeof vocab !== "object" || vocab === null) {
 		throw mismatch("tokenizer.json has no model with a vocabulary.", where, `model: ${describe(json.model)}`);
 	}
+	if (Array.isArray(vocab) && !vocab.every(Array.isArray)) {
+		throw mismatch("The vocabulary is a list, but not of pieces with their scores.", where, describe(vocab));
+	}
 	const entries = vocabularyEntries(json.model);
 	if (entries.length === 0) throw mismatch("The vocabulary is empty.", where);
 	const bad = entries.find(([token, id]) => typeof token !== "string" || !Number.isInteger(id) || id < 0);
@@ -294,20 +303,17 @@ function namedTokensOf(config: TokenizerConfigJson): Record<string, string> {
 
 const endOfTextNames = ["<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "[SEP]"];
 
-function endOfTextId(
+function endOfTextToken(
 	tokens: ReadonlyMap<string, number>,
 	{ namedTokens, where }: { namedTokens: Record<string, string>; where: string },
-): number {
-	const name = namedTokens.eos_token ?? endOfTextNames.find((candidate) => tokens.has(candidate));
-	const id = name === undefined ? undefined : tokens.get(name);
-	if (id === undefined) {
-		throw new UserError("TOKENIZER_NO_END", "The tokenizer has no token that ends a text.", {
-			where,
-			expected: `eos_token in tokenizer_config.json, or one of ${endOfTextNames.join(", ")} in the vocabulary`,
-			hint: 'Add "eos_token" to tokenizer_config.json.',
-		});
-	}
-	return id;
+): string {
+	const token = namedTokens.eos_token ?? endOfTextNames.find((candidate) => tokens.has(candidate));
+	if (token !== undefined) return token;
+	throw new UserError("TOKENIZER_NO_END", "The tokenizer has no token that ends a text.", {
+		where,
+		expected: `eos_token in tokenizer_config.json, or one of ${endOfTextNames.join(", ")} in the vocabulary`,
+		hint: 'Add "eos_token" to tokenizer_config.json.',
+	});
 }
 
 function checkIds(tokens: ReadonlyMap<string, number>, where: string): void {
