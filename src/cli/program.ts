@@ -3,10 +3,8 @@ import { Argument, type Command as Commander, Option as CommanderOption, Command
 import type { Option } from "../recipes/options/option.ts";
 import { kebabCase } from "../recipes/options/table.ts";
 import type { Command, FrameFlags } from "./command.ts";
-import { formatCount } from "./render/format.ts";
-import { defaultColumns, type Terminal } from "./terminal.ts";
-
-const maximumHelpColumns = 100;
+import { descriptionOf, helpColumns, helpLook, placeholderOf } from "./help.ts";
+import type { Terminal } from "./terminal.ts";
 
 export interface ProgramOptions {
 	version: string;
@@ -18,8 +16,6 @@ export function buildProgram(
 	commands: readonly Command[],
 	{ version, terminal, onCommand }: ProgramOptions,
 ): Commander {
-	const helpColumns = (stream: { columns?: number | undefined }) =>
-		Math.min(stream.columns || defaultColumns, maximumHelpColumns);
 	const program = new CommanderProgram("attune")
 		.description("Make a pretrained GPT yours: fine-tune it on dialogues, chat with it, measure it. On your CPU.")
 		.version(version, "--version", "print the version")
@@ -32,7 +28,8 @@ export function buildProgram(
 			getOutHelpWidth: () => helpColumns(terminal.stdout),
 			getErrHelpWidth: () => helpColumns(terminal.stderr),
 		})
-		.configureHelp({ showGlobalOptions: false })
+		.configureHelp(helpLook)
+		.showHelpAfterError("(attune --help lists the commands)")
 		.addHelpText("after", "\n`attune <command> --help` tells what a command can do.");
 	for (const command of commands) {
 		const words = command.words.split(" ");
@@ -81,8 +78,7 @@ function addCommand(
 		new CommanderOption("--quiet", "print results only"),
 	];
 	for (const option of frame) target.addOption(option.helpGroup("Command:"));
-	target.helpOption("-h, --help", "print this help");
-	target.optionsGroup("Command:");
+	target.addHelpOption(new CommanderOption("-h, --help", "print this help").helpGroup("Command:"));
 	target.action(async (...received: unknown[]) => {
 		const arguments_ = received.slice(0, positional.length);
 		const { config, json, quiet, ...flags } = target.opts();
@@ -94,37 +90,17 @@ function addCommand(
 }
 
 function argumentOf(option: Option): Argument {
-	const name = option.variadic ? `${option.placeholder}...` : option.placeholder;
-	return new Argument(option.presence === "required" ? `<${name}>` : `[${name}]`, helpOf(option));
+	const name = placeholderOf(option);
+	return new Argument(option.presence === "required" ? `<${name}>` : `[${name}]`, descriptionOf(option));
 }
 
 /** A switch has two spellings, so that a flag can undo what a config file sets; help shows the one that changes something. */
 function flagsOf(name: string, option: Option): CommanderOption[] {
 	const flag = kebabCase(name);
 	if (option.kind !== "boolean") {
-		const value = option.variadic ? `${option.placeholder}...` : option.placeholder;
-		return [new CommanderOption(`--${flag} <${value}>`, helpOf(option))];
+		return [new CommanderOption(`--${flag} <${placeholderOf(option)}>`, descriptionOf(option))];
 	}
-	const on = new CommanderOption(`--${flag}`, helpOf(option));
+	const on = new CommanderOption(`--${flag}`, descriptionOf(option));
 	const off = new CommanderOption(`--no-${flag}`, `not: ${option.help}`);
 	return [on.hideHelp(option.default === true), off.hideHelp(option.default !== true)];
-}
-
-function helpOf(option: Option): string {
-	const unit = option.unit === undefined ? "" : `${option.unit}; `;
-	return `${option.help} ${bracketed(`${unit}${defaultOf(option)}`)}`.trim();
-}
-
-function defaultOf(option: Option): string {
-	if (option.presence === "required") return option.positional ? "" : "required";
-	if (option.defaultNote !== undefined) return `default: ${option.defaultNote}`;
-	const value = option.default;
-	if (value === undefined || value === false) return "";
-	if (Array.isArray(value)) return `default: ${value.length === 0 ? "none" : value.join(",")}`;
-	return `default: ${typeof value === "number" && value >= 10_000 ? formatCount(value) : String(value)}`;
-}
-
-function bracketed(inner: string): string {
-	const trimmed = inner.replace(/; $/, "");
-	return trimmed === "" ? "" : `(${trimmed})`;
 }

@@ -29,3 +29,13 @@ export interface Terminal {
 export const defaultColumns = 80;
 
 export const exitCodes = { done: 0, failed: 1, wrongUsage: 2, interrupted: 130 } as const;
+
+/** This process as a terminal. A closed pipe behind stdout (`attune data check FILE | head`) ends it without an error. */
+export function processTerminal(): Terminal {
+	const { stdout, stderr, stdin, env } = process;
+	stdout.on("error", (error: NodeJS.ErrnoException) => {
+		if (error.code !== "EPIPE") throw error;
+		process.exit(exitCodes.done);
+	});
+	return { stdout, stderr, stdin, env, signals: process, nowMs: () => performance.now() };
+}

@@ -9,6 +9,6 @@ export const pretrainCommand = eventCommand({
 	table: pretrainOptions,
 	examples: [
 		"attune pretrain --data book.txt --steps 2000 --output runs/small",
-		"attune pretrain --data book.txt --tokenizer characters --block-size 64 --output runs/tiny",
+		"attune pretrain --data book.txt --tokenizer characters --output runs/tiny",
 	],
 });

@@ -1,6 +1,7 @@
 // How each event of a recipe reads on a terminal: one row an event type. `results` go to stdout, `notes` to stderr,
 // `progress` to the bar. Pure; the reporter decides what is printed.
-import type { EventOf, LedgerSummary, RecipeEvent } from "../../recipes/options/recipe.ts";
+import type { LedgerReport } from "../../data/ledger.ts";
+import type { EventOf, RecipeEvent } from "../../recipes/options/recipe.ts";
 import { formatBytes, formatCount, formatLoss, formatRate, formatSeconds, formatShortCount } from "./format.ts";
 import type { ProgressLine } from "./progress.ts";
 import { rowLines } from "./rows.ts";
@@ -26,9 +27,8 @@ export interface Rendered {
 }
 
 const renderers = {
-	"data-read": ({ files, ledger }) => ({
-		notes: [`${files.join(", ")}: ${ledgerLine(ledger)}`, ...reasonLines(ledger)],
-	}),
+	"data-read": (event, view) =>
+		event.use === "check" ? { results: dataLines(event, view.paint) } : { notes: dataLines(event, view.paintNote) },
 	"row-rendered": (event, view) => ({ results: rowLines(event, view) }),
 	"plan-made": ({ plan }, view) => ({ results: planLines(plan, view) }),
 	"work-advanced": ({ what, done, total, unit }) => {
@@ -103,28 +103,44 @@ export function renderEvent(event: RecipeEvent, view: View): Rendered {
 	return render(event, view);
 }
 
-function ledgerLine(ledger: LedgerSummary): string {
-	const parts = [
-		`${ledger.format}, ${formatCount(ledger.rows)} rows`,
-		`${formatCount(ledger.conversations)} conversations, ${formatCount(ledger.turns)} turns`,
-		`${formatCount(ledger.supervisedTokens)} supervised tokens`,
-		...(ledger.lengthPercentiles === undefined ? [] : [`tokens ${percentiles(ledger.lengthPercentiles)}`]),
-		`kept ${formatCount(ledger.kept)}, truncated ${formatCount(ledger.truncated)}, dropped ${formatCount(ledger.dropped)}`,
+function dataLines({ files, use, shape, ledger }: EventOf<"data-read">, paint: Paint): string[] {
+	const counts = Object.entries(ledger.outcomes).filter(([, rows]) => rows > 0);
+	const lines = shape === undefined ? "" : Object.entries(shape.lengthPercentiles).map(percentile).join("  ");
+	return [
+		`${paint("bold", use === "check" ? "data" : `${use} data`)}: ${files.join(", ")}`,
+		...pairLines([
+			...(shape === undefined
+				? []
+				: [
+						["  format", shape.format] as const,
+						["  conversations", `${formatCount(shape.conversations)}, ${formatCount(shape.turns)} turns`] as const,
+						["  tokens each", lines] as const,
+					]),
+			[
+				"  rows",
+				`${formatCount(ledger.rows)}: ${counts.map(([name, rows]) => `${formatCount(rows)} ${name}`).join(", ")}`,
+			],
+			["  examples", formatCount(ledger.examples)],
+			["  supervised tokens", `${formatCount(ledger.supervisedTokens)} of ${formatCount(ledger.tokens)}`],
+			...(ledger.lostTokens === 0 ? [] : [["  lost tokens", formatCount(ledger.lostTokens)] as const]),
+		]),
+		...ledger.problems.map((problem) => problemLine(problem, paint)),
+		...Object.entries(ledger.unusedFields).map(
+			([field, rows]) => `  not read: the field ${printable(field)}, in ${formatCount(rows)} rows`,
+		),
 	];
-	return parts.join("; ");
 }
 
-function percentiles(lengths: Readonly<Record<string, number>>): string {
-	return Object.entries(lengths)
-		.map(([percentile, length]) => `p${percentile} ${formatCount(length)}`)
-		.join(" ");
+const placesShown = 5;
+
+function problemLine({ rows, meaning, places }: LedgerReport["problems"][number], paint: Paint): string {
+	const shown = places.slice(0, placesShown).map(({ file, line }) => `${file}:${line}`);
+	const more = rows > shown.length ? ", ..." : "";
+	return `  ${paint("yellow", `${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`)} ${meaning} (${shown.join(", ")}${more})`;
 }
 
-function reasonLines({ reasons }: LedgerSummary): string[] {
-	return reasons.map(({ fate, reason, count, lines }) => {
-		const places = `${lines.length === 1 ? "line" : "lines"} ${lines.join(", ")}${count > lines.length ? ", ..." : ""}`;
-		return `  ${formatCount(count)} ${fate}: ${reason} (${places})`;
-	});
+function percentile([rank, tokens]: [string, number]): string {
+	return `p${rank} ${formatCount(tokens)}`;
 }
 
 function planLines(plan: EventOf<"plan-made">["plan"], { paint, width }: View): string[] {

@@ -42,13 +42,20 @@ export async function* fakeFinetune({
 	};
 }
 
+export interface FakeChatSession extends ChatSession {
+	systemText: string | undefined;
+	readonly questions: string[];
+}
+
 /** Answers "<prefix><question>, yes?" in three pieces; waits `pieceMs` before each. */
-export function fakeChatSession({ pieceMs = 0 } = {}): ChatSession & { systemText: string | undefined } {
+export function fakeChatSession({ pieceMs = 0 } = {}): FakeChatSession {
 	let turns: Turn[] = [];
 	let prefix = "";
-	const session: ChatSession & { systemText: string | undefined } = {
+	const session: FakeChatSession = {
 		systemText: undefined,
+		questions: [],
 		async *ask(text, { signal }) {
+			session.questions.push(text);
 			let answer = "";
 			for (const piece of [prefix, text, ", yes?"]) {
 				if (pieceMs > 0) await sleep(pieceMs);

@@ -3,6 +3,7 @@ import type { ChatSession, RecipeContext, RecipeEvent } from "../../recipes/opti
 import { UserError } from "../../util/errors.ts";
 import type { RecipeLoaders } from "../recipes.ts";
 import { runCommandLine } from "../run.ts";
+import { processTerminal } from "../terminal.ts";
 import { fakeChatSession, fakeFinetune } from "./fakes.ts";
 
 async function* behave(_options: unknown, context: RecipeContext = {}): AsyncIterable<RecipeEvent> {
@@ -11,7 +12,10 @@ async function* behave(_options: unknown, context: RecipeContext = {}): AsyncIte
 		throw new UserError("FILE_NOT_FOUND", "Cannot read nowhere.json: it does not exist.", { hint: "Check the path." });
 	}
 	if (how === "bug") throw new TypeError("cannot read properties of undefined");
-	if (how === "stuck") await new Promise((resolve) => setTimeout(resolve, 60_000));
+	if (how === "stuck") {
+		yield { type: "warning", code: "STUCK", message: "waiting" };
+		await new Promise((resolve) => setTimeout(resolve, 60_000));
+	}
 	yield* fakeFinetune({ steps: how === "endless" ? 1e6 : 5, stepMs: 5, context });
 }
 
@@ -29,8 +33,4 @@ const loaders: RecipeLoaders = {
 	chat: async () => async (): Promise<ChatSession> => fakeChatSession(),
 };
 
-const { stdout, stderr, stdin, env } = process;
-process.exitCode = await runCommandLine(process.argv.slice(2), {
-	recipes: loaders,
-	terminal: { stdout, stderr, stdin, env, signals: process, nowMs: () => performance.now() },
-});
+process.exitCode = await runCommandLine(process.argv.slice(2), { recipes: loaders, terminal: processTerminal() });

@@ -1,5 +1,6 @@
 // The groups of options that several jobs share. A job is a composition of them (jobs.ts); where jobs differ only in a
 // default, the group is a function of it.
+import type { Overflow } from "../../data/example.ts";
 import { rampLearningRates } from "../../optim/batch-ramp.ts";
 import { decayExclusions } from "../../optim/parameter-groups.ts";
 import { scheduleNames } from "../../optim/schedule.ts";
@@ -42,20 +43,19 @@ export const textDataGroup = optionGroup("Data", {
 	data: paths({ required: true, help: "plain text, or conversations, to train on" }),
 });
 
-const columnKeys = ["input", "output", "system", "instruction", "messages", "role", "content"] as const;
-
 export const columnsGroup = optionGroup("Data", {
-	columns: pairs(columnKeys, {
-		placeholder: "input=NAME,output=NAME",
-		help: "which column or key holds what, when the file uses other names",
+	columns: pairs(["input", "output"], {
+		extra: ["system"],
+		placeholder: "input=NAME,...",
+		help: "names of the columns or keys that hold question and answer, as in input=q,output=a",
 	}),
 });
 
 export const lengthGroup = optionGroup("Data", {
 	maxLength: integer({ min: 2, unit: "tokens", defaultNote: "the model's context", help: "longest conversation" }),
-	overflow: choice(["drop-turns", "truncate", "drop"], {
-		default: "drop-turns",
-		help: "a longer one loses its oldest turns, its beginning, or is left out",
+	overflow: choice(["split", "truncate-left", "drop"] satisfies readonly Overflow[], {
+		default: "split",
+		help: "a longer one becomes several, keeps its last exchanges, or is left out",
 	}),
 });
 
@@ -85,7 +85,7 @@ export function runLengthGroup<const Epochs extends number>({ epochs }: { epochs
 }
 
 export const batchGroup = optionGroup("Training", {
-	batchSize: integer({ min: 1, default: 8, unit: "sequences", help: "sequences a micro-step" }),
+	batchSize: integer({ min: 1, default: 8, unit: "sequences", help: "conversations a micro-step" }),
 	accumulate: integer({
 		min: 1,
 		default: 1,
@@ -282,5 +282,5 @@ export const savedModelGroup = optionGroup("Model", {
 });
 
 export const budgetGroup = optionGroup("Search", {
-	budget: duration({ default: 30 * 60_000, defaultNote: "30m", help: "time for the whole search" }),
+	budget: duration({ default: 30 * 60_000, help: "time for the whole search" }),
 });

@@ -187,24 +187,35 @@ export function fractionOrFile<const S extends Settings<number | string>>(
 	});
 }
 
-/** `key=value,key=value` on the command line, a map in a config file or a program. */
-export function pairs<const K extends readonly string[], const S extends Settings<Readonly<Record<string, string>>>>(
-	keys: K,
-	settings: S,
-): Option<Readonly<Partial<Record<K[number], string>>>, PresenceOf<S>, Partial<Record<K[number], string>> | string> {
+/**
+ * `key=value,key=value` on the command line, a map in a config file or a program. All of `keys` have to be there, those of
+ * `extra` may.
+ */
+export function pairs<
+	const K extends readonly string[],
+	const E extends readonly string[],
+	const S extends Settings<Readonly<Record<string, string>>>,
+>(keys: K, settings: S & { extra: E }): Option<Pairs<K, E>, PresenceOf<S>, Pairs<K, E> | string> {
+	const known: readonly string[] = [...keys, ...settings.extra];
 	return make("pairs", settings, {
 		placeholder: "KEY=NAME,...",
-		expected: `key=name pairs separated by commas, with the keys ${keys.join(", ")}`,
-		choices: keys,
+		expected: `${keys.map((key) => `${key}=NAME`).join(",")}, and perhaps ${settings.extra.map((key) => `${key}=NAME`).join(",")}`,
+		choices: known,
 		parse: (raw) => {
 			const entries = typeof raw === "string" ? raw.split(",").map(splitPair) : mapEntries(raw);
-			const known = entries?.every(([key, value]) => keys.includes(key) && typeof value === "string" && value !== "");
-			const distinct = new Set(entries?.map(([key]) => key)).size === entries?.length;
-			if (!known || !distinct || entries.length === 0) return undefined;
-			return Object.fromEntries(entries) as Partial<Record<K[number], string>>;
+			const given = new Map(entries);
+			const acceptable =
+				given.size === entries?.length &&
+				entries.every(([key, value]) => known.includes(key) && typeof value === "string" && value !== "") &&
+				keys.every((key) => given.has(key));
+			return acceptable ? (Object.fromEntries(entries) as Pairs<K, E>) : undefined;
 		},
 	});
 }
+
+type Pairs<K extends readonly string[], E extends readonly string[]> = { [Key in K[number]]: string } & {
+	[Key in E[number]]?: string;
+};
 
 export function ramp<const S extends Settings<BatchRamp>>(
 	settings: S,

@@ -69,7 +69,8 @@ function flagTexts(option: Option): fc.Arbitrary<[raw: unknown, value: unknown]>
 			);
 		case "pairs":
 			return fc
-				.uniqueArray(fc.constantFrom(...(option.choices ?? [])), { minLength: 1 })
+				.subarray((option.choices ?? []).slice(2))
+				.map((extra) => [...(option.choices ?? []).slice(0, 2), ...extra])
 				.chain((keys) => fc.tuple(...keys.map((key) => word.map((name) => [key, name] as const))))
 				.map((entries) => [entries.map((entry) => entry.join("=")).join(","), Object.fromEntries(entries)]);
 		case "ramp":
@@ -220,6 +221,17 @@ describe("resolving", () => {
 			);
 		}
 	});
+
+	test.each(["input=a", "input=a,output=", "input=a,output=b,reply=c", "input=a,input=b,output=c", "a,b", ""])(
+		"columns %j are refused",
+		(columns) => {
+			const error = errorOf(() => gatherOptions(finetuneOptions, { flags: { columns } }));
+			expect(error).toMatchObject({
+				code: "OPTION_INVALID",
+				expected: "input=NAME,output=NAME, and perhaps system=NAME",
+			});
+		},
+	);
 
 	test("a mistyped choice gets a suggestion", () => {
 		const error = errorOf(() => gatherOptions(finetuneOptions, { flags: { optimizer: "adamv" } }));

@@ -1,6 +1,7 @@
 // What a recipe is, seen from outside: options in, events out. Types only; the command line shows the events, the server
 // streams them, a program reads them. Every recipe may be stopped through a signal: it then writes what it needs to be
 // resumed and returns.
+import type { LedgerReport } from "../../data/ledger.ts";
 import type { Turn } from "../../tokenizer/turn.ts";
 import type { Origins } from "./resolve.ts";
 import type { OptionsInput, OptionTable } from "./table.ts";
@@ -17,21 +18,13 @@ export type Recipe<T extends OptionTable, Event extends RecipeEvent = RecipeEven
 	context?: RecipeContext,
 ) => AsyncIterable<Event>;
 
-/** The row ledger in numbers. Every row is in exactly one of kept, truncated and dropped. */
-export interface LedgerSummary {
+/** What a data set looks like, beside what becomes of its rows. */
+export interface DataShape {
 	format: string;
-	rows: number;
-	kept: number;
-	truncated: number;
-	dropped: number;
 	conversations: number;
 	turns: number;
-	/** Tokens with a label. */
-	supervisedTokens: number;
 	/** Tokens of a conversation at these percentiles, as in { 50: 120, 95: 480 }. */
-	lengthPercentiles?: Readonly<Record<string, number>>;
-	/** Why rows were truncated or dropped, with the first lines (from 1) to which it happened. */
-	reasons: readonly { fate: "truncated" | "dropped"; reason: string; count: number; lines: readonly number[] }[];
+	lengthPercentiles: Readonly<Record<string, number>>;
 }
 
 export interface PlanSummary {
@@ -71,7 +64,13 @@ export interface RunReport {
 
 /** Everything that recipes tell. Types are noun-verb; numbers of time are in seconds, of memory in bytes. */
 export type RecipeEvent =
-	| { type: "data-read"; files: readonly string[]; ledger: LedgerSummary }
+	| {
+			type: "data-read";
+			files: readonly string[];
+			use: "training" | "validation" | "check";
+			shape?: DataShape;
+			ledger: LedgerReport;
+	  }
 	| { type: "row-rendered"; line: number; fate: string; pieces: readonly { text: string; supervised: boolean }[] }
 	| { type: "plan-made"; plan: PlanSummary }
 	| { type: "work-advanced"; what: string; done: number; total?: number; unit: "bytes" | "items" }

@@ -49,6 +49,9 @@ type Merged<G extends readonly OptionGroup[]> = G extends readonly [
 	? First["options"] & Merged<Rest>
 	: unknown;
 
+// Without an index signature, which would let any name pass.
+type Checked<O> = O extends Options ? O : never;
+
 export function optionGroup<const O extends Options>(title: string, options: O): OptionGroup<O> {
 	return { title, options };
 }
@@ -63,7 +66,7 @@ export interface TableRules {
 export function optionTable<const G extends readonly OptionGroup[]>(
 	{ job, exclusive = [], sharesConfigWith }: { job: string } & TableRules,
 	groups: G,
-): OptionTable<Merged<G> & Options> {
+): OptionTable<Checked<Merged<G>>> {
 	const options: Record<string, Option> = {};
 	for (const group of groups) {
 		for (const [name, option] of Object.entries(group.options)) {
@@ -76,7 +79,7 @@ export function optionTable<const G extends readonly OptionGroup[]>(
 		if (!(name in options)) throw new Error(`a rule of ${job} names the option ${name}, which it does not have`);
 	}
 	const foreign = Object.keys(sharesConfigWith?.options ?? {}).filter((name) => !(name in options));
-	return { job, groups, options: options as Merged<G> & Options, exclusive, foreign: new Set(foreign) };
+	return { job, groups, options: options as Checked<Merged<G>>, exclusive, foreign: new Set(foreign) };
 }
 
 /** learningRate -> learning-rate: the name of an option as a flag (without dashes) and as a config key. */
