@@ -10,7 +10,6 @@ import {
 	expand,
 	formatShape,
 	fusedMatMul,
-	gather,
 	gemm,
 	greaterOrEqual,
 	knownSize,
@@ -208,15 +207,16 @@ export const rules = {
 		return [{ rows: reshape(rows, [count]), updates: reshape(p.g, [count, ...p.a.shape.slice(1)]) }];
 	}),
 	GatherElements: rule((p) => {
-		const axis = p.node.attributes.axis as number;
+		const { axis = 0 } = p.node.attributes;
 		const inputs = [zeros(p.g.graph, p.a.shape), p.b, p.g];
 		return [p.g.graph.add("ScatterElements", inputs, { axis, reduction: "add" })[0]];
 	}),
-	ScatterND: rule((p) => {
-		if (p.node.attributes.reduction !== "add") throw new Error("ScatterND is differentiated with reduction=add only");
-		return [p.g, undefined, gather(p.g, reshape(p.b, p.b.shape.slice(0, -1)))];
+	ScatterElements: rule((p) => {
+		const { axis = 0, reduction } = p.node.attributes;
+		if (reduction !== "add") throw new Error("only reduction=add has a gradient");
+		const updates = () => p.g.graph.add("GatherElements", [p.g, p.b], { axis })[0];
+		return [p.g, undefined, p.needed(2) ? updates() : undefined];
 	}),
-	ScatterElements: none,
 
 	ReduceSum: unary((p) => spread(p.g, p)),
 	ReduceMean: unary((p) => {

@@ -94,9 +94,17 @@ export function slice(x: Value, { axis, start, end }: { axis: number; start: num
 	const { graph } = x;
 	return one("Slice", [x, graph.int64([start]), graph.int64([end]), graph.int64([axis])]);
 }
-/** data with `updates` [N, ...] added to the rows `indices` [N]. */
+/**
+ * data with `updates` [N, ...] added to the rows `indices` [N], of which the same may come many times. By elements and not
+ * by ScatterND, whose threads overwrite each other's sums of one row (ONNX Runtime 1.30): additions were lost.
+ */
 export function scatterAddRows(data: Value, indices: Value, updates: Value): Value {
-	return one("ScatterND", [data, reshape(indices, [...indices.shape, 1]), updates], { reduction: "add" });
+	const rows = indices.dtype === "int32" ? indices : cast(indices, "int32");
+	const column = reshape(
+		rows,
+		updates.shape.map((dim, axis) => (axis === 0 ? dim : 1)),
+	);
+	return one("ScatterElements", [data, expandLike(column, updates), updates], { axis: 0, reduction: "add" });
 }
 
 interface ReduceOptions {

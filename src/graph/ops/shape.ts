@@ -2,6 +2,7 @@
 
 import { type Dim, divideDim, formatShape, multiplyDims, sameShape } from "../dim.ts";
 import {
+	type Attributes,
 	heldShape,
 	intAttribute,
 	need,
@@ -11,6 +12,7 @@ import {
 	needShape,
 	normalizeAxis,
 	type OpDefinition,
+	type OpInput,
 } from "./op.ts";
 
 export const shape = {
@@ -127,44 +129,33 @@ export const shape = {
 		attributes: { axis: "int" },
 		infer: (inputs, attributes) => {
 			const data = need(inputs, 0);
-			const indices = need(inputs, 1);
-			if (indices.dtype !== "int64" && indices.dtype !== "int32") throw new Error(`indices are ${indices.dtype}`);
+			const indices = needIndices(need(inputs, 1));
 			const axis = normalizeAxis(intAttribute(attributes, "axis", 0), data.shape.length);
 			const out = [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)];
 			return [{ dtype: data.dtype, shape: out }];
 		},
 	},
-	/** Rows of `updates` [N, ...] added to (or written over) the rows of data that indices [N, 1] name. */
-	ScatterND: {
-		domain: "",
-		attributes: { reduction: "string" },
-		infer: (inputs) => {
-			const data = need(inputs, 0);
-			const indices = need(inputs, 1);
-			const updates = need(inputs, 2);
-			if (indices.dtype !== "int64") throw new Error(`indices are ${indices.dtype}, not int64`);
-			const depth = indices.shape.at(-1);
-			if (typeof depth !== "number") throw new Error("the last axis of the indices has no known size");
-			const expected = [...indices.shape.slice(0, -1), ...data.shape.slice(depth)];
-			if (!sameShape(updates.shape, expected)) {
-				throw new Error(`updates are ${formatShape(updates.shape)}, expected ${formatShape(expected)}`);
-			}
-			return [{ dtype: needSameType(data, updates), shape: data.shape }];
-		},
-	},
-	/** ONNX ScatterElements / GatherElements address single elements along one axis. */
+	/** out[i][j] = data[indices[i][j]][j] for axis 0, and so on: single elements, addressed along one axis. */
 	GatherElements: {
 		domain: "",
 		attributes: { axis: "int" },
-		infer: (inputs) => [{ dtype: need(inputs, 0).dtype, shape: need(inputs, 1).shape }],
+		infer: (inputs, attributes) => {
+			const data = need(inputs, 0);
+			return [{ dtype: data.dtype, shape: needElementIndices(data, need(inputs, 1), attributes).shape }];
+		},
 	},
+	/** Data with `updates` written over (or, with reduction=add, added to) the elements that GatherElements would read. */
 	ScatterElements: {
 		domain: "",
 		attributes: { axis: "int", reduction: "string" },
-		infer: (inputs) => {
-			if (!sameShape(need(inputs, 1).shape, need(inputs, 2).shape))
-				throw new Error("indices and updates differ in shape");
-			return [need(inputs, 0)];
+		infer: (inputs, attributes) => {
+			const data = need(inputs, 0);
+			const indices = needElementIndices(data, need(inputs, 1), attributes);
+			const updates = need(inputs, 2);
+			if (!sameShape(indices.shape, updates.shape)) {
+				throw new Error(`updates are ${formatShape(updates.shape)}, indices ${formatShape(indices.shape)}`);
+			}
+			return [{ dtype: needSameType(data, updates), shape: data.shape }];
 		},
 	},
 	/** Zeros (float32) of the shape given. */
@@ -174,3 +165,17 @@ export const shape = {
 		infer: (inputs) => [{ dtype: "float32", shape: needShape(inputs, 0) }],
 	},
 } as const satisfies Record<string, OpDefinition>;
+
+function needIndices(indices: OpInput): OpInput {
+	if (indices.dtype !== "int64" && indices.dtype !== "int32") throw new Error(`indices are ${indices.dtype}`);
+	return indices;
+}
+
+/** Indices that address single elements: of the rank of data. */
+function needElementIndices(data: OpInput, indices: OpInput, attributes: Attributes): OpInput {
+	normalizeAxis(intAttribute(attributes, "axis", 0), data.shape.length);
+	if (indices.shape.length !== data.shape.length) {
+		throw new Error(`indices ${formatShape(indices.shape)} have not the rank of ${formatShape(data.shape)}`);
+	}
+	return needIndices(indices);
+}
