@@ -1,8 +1,9 @@
 // The graph of one forward pass with a key-value cache: the same model code as training, with ONNX Runtime's fused
 // attention, which writes new keys and values into the cache where it stands.
 
-import { Graph, gather, gemm, reshape, type Value } from "../graph/index.ts";
+import { type Dim, Graph, gather, gemm, matMul, multiplyDims, reshape, type Value } from "../graph/index.ts";
 import type { ModelContext } from "../nn/context.ts";
+import type { ModelSizes } from "./architecture.ts";
 import type { AnyArchitecture } from "./architectures.ts";
 
 /**
@@ -29,11 +30,11 @@ export function generationGraph(architecture: AnyArchitecture, config: unknown):
 		linear: (name, x) => gemm(x, parameter(`${name}.weight`), { c: parameter(`${name}.bias`) }),
 		embed: (name, indices) => gather(parameter(name), indices),
 		attend(qkv, layer) {
-			const shape = ["B", sizes.keyValueHeads, "M", sizes.headSize];
+			const shape = ["B", sizes.keyValueHeads, "M", cachedHeadSize(sizes)];
 			const key = graph.input(`past.${layer}.key`, "float32", shape);
 			const value = graph.input(`past.${layer}.value`, "float32", shape);
-			const width = qkv.shape[1] as number;
-			const packed = reshape(qkv, ["B", "T", width]);
+			const wide = resizeHeads(qkv, { from: sizes.headSize, to: cachedHeadSize(sizes) });
+			const packed = reshape(wide, ["B", "T", wide.shape[1] as number]);
 			const [mixed, presentKey, presentValue] = graph.add(
 				"GroupQueryAttention",
 				[packed, undefined, undefined, key, value, lastIndex, total],
@@ -41,7 +42,8 @@ export function generationGraph(architecture: AnyArchitecture, config: unknown):
 			) as [Value, Value, Value];
 			graph.output(`present.${layer}.key`, presentKey);
 			graph.output(`present.${layer}.value`, presentValue);
-			return reshape(mixed, [qkv.shape[0] as string, sizes.heads * sizes.headSize]);
+			const flat = reshape(mixed, [qkv.shape[0] as string, mixed.shape[2] as number]);
+			return resizeHeads(flat, { from: cachedHeadSize(sizes), to: sizes.headSize });
 		},
 		dropout: (x) => x,
 		block: (build) => build(),
@@ -50,4 +52,17 @@ export function generationGraph(architecture: AnyArchitecture, config: unknown):
 	const last = architecture.finalNorm(context, config, gather(hidden, rows));
 	graph.output("logits", gemm(last, parameter(architecture.outputTable(config)), { transB: true }));
 	return graph;
+}
+
+/** D as the cache holds it: ONNX Runtime's kernel wants a multiple of 8. */
+export const cachedHeadSize = ({ headSize }: Pick<ModelSizes, "headSize">) => Math.ceil(headSize / 8) * 8;
+
+/** [N, heads * from] to [N, heads * to]: zeros are put behind each head, or taken away. A product with ones and zeros is exact. */
+function resizeHeads(x: Value, { from, to }: { from: number; to: number }): Value {
+	if (from === to) return x;
+	const heads = (x.shape[1] as number) / from;
+	const data = Float32Array.from({ length: from * to }, (_, i) => (Math.floor(i / to) === i % to ? 1 : 0));
+	const rows = reshape(x, [multiplyDims([x.shape[0] as Dim, heads]), from]);
+	const resized = matMul(rows, x.graph.constant(data, [from, to], "float32"));
+	return reshape(resized, [x.shape[0] as Dim, heads * to]);
 }

@@ -25,7 +25,17 @@ const DTYPES = {
 } as const;
 
 export type DType = keyof typeof DTYPES;
-export type TypedArray = InstanceType<(typeof DTYPES)[DType]["array"]>;
+export type TypedArray =
+	| Float32Array
+	| Float64Array
+	| Int8Array
+	| Int16Array
+	| Int32Array
+	| Uint8Array
+	| Uint16Array
+	| Uint32Array
+	| BigInt64Array
+	| BigUint64Array;
 
 /**
  * A view over a typed array owned by JavaScript. It keeps the array alive; the array must not be transferred to another

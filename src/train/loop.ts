@@ -1,0 +1,279 @@
+// The training loop: set the rate, micro-steps, clip, update, log; now and then evaluate and save. An async iterable of
+// events: the caller decides how they are shown and where checkpoints go. All that the future depends on is in TrainState,
+// so a run that is stopped anywhere and goes on from its last checkpoint ends with the same bytes.
+
+import type { StepBatch } from "../data/micro-batch.ts";
+import { type BatchRamp, batchSizeAt, type RampLearningRate, rampLearningRateFactor } from "../optim/batch-ramp.ts";
+import type { ParameterUpdater } from "../optim/parameter-updater.ts";
+import { createSchedule, type ScheduleName } from "../optim/schedule.ts";
+import type { TrainingEngine } from "./engine.ts";
+
+/** Where steps come from: dialogues (BatchStream) or windows of text (WindowStream). */
+export interface StepStream {
+	next(batchSize: number): StepBatch & { epoch: number; endsEpoch: boolean };
+	readonly state: StreamState;
+	readonly examplesPerEpoch: number;
+	readonly supervisedTokensPerEpoch: number;
+}
+
+interface StreamState {
+	readonly examples: number;
+	readonly supervisedTokens: number;
+}
+
+export interface LoopOptions<State extends StreamState = StreamState> {
+	engine: TrainingEngine;
+	updater: ParameterUpdater;
+	stream: StepStream & { readonly state: State };
+	/** Steps, or passes over the data (a part of one is allowed). */
+	length: { steps: number } | { epochs: number };
+	/** Examples in a step: already multiplied by accumulation. */
+	batchSize: number;
+	batchRamp?: { ramp: BatchRamp; learningRate: RampLearningRate };
+	learningRate: number;
+	schedule: { name: ScheduleName; warmupSteps: number; minRatio?: number };
+	/** 0: no clipping. */
+	maxGradNorm: number;
+	/** Decides dropout. */
+	seed: number;
+	/** Steps between evaluations; absent: at the end of each epoch. */
+	evalSteps?: number;
+	/** Steps between checkpoints beside those of evaluations; absent: with each evaluation. */
+	saveSteps?: number;
+	/** Stop after this many evaluations without a better loss. */
+	patience?: number;
+	/** Mean validation loss; absent: nothing is held out. */
+	evaluate?: (signal?: AbortSignal) => Promise<number>;
+	/** Takes a snapshot of everything, before the next step changes it. Returns the path. */
+	save?: (state: TrainState<State>) => Promise<string>;
+	/** From a checkpoint; the stream, the updater and the parameters have been restored to it. */
+	resumed?: TrainState<State>;
+	signal?: AbortSignal;
+	/** Milliseconds, for speeds; they influence nothing else. */
+	clock: () => number;
+}
+
+/** Everything a checkpoint holds beside tensors. JSON. */
+export interface TrainState<State extends StreamState = StreamState> {
+	/** Optimizer updates, skipped ones included. */
+	step: number;
+	skippedSteps: number;
+	stream: State;
+	best?: { step: number; loss: number };
+	evaluationsSinceBest: number;
+	/** Mean training loss over the steps since the last evaluation: sum and count. */
+	recent: { loss: number; steps: number };
+}
+
+export type TrainEvent =
+	| {
+			type: "step-done";
+			step: number;
+			steps: number;
+			epoch: number;
+			loss: number;
+			learningRate: number;
+			gradientNorm: number;
+			batchSize: number;
+			supervisedTokens: number;
+			supervisedTokensPerSecond: number;
+			secondsLeft: number;
+	  }
+	| { type: "step-skipped"; step: number; loss: number; gradientNorm: number }
+	| { type: "evaluation-done"; step: number; loss: number; best: boolean; trainingLoss?: number }
+	| { type: "checkpoint-saved"; step: number; path: string }
+	| { type: "training-done"; state: TrainState; reason: "finished" | "patience" | "aborted" };
+
+/** Trains until the length is reached, patience is lost or the signal aborts; a checkpoint is saved before it returns. */
+export async function* trainLoop<State extends StreamState>(options: LoopOptions<State>): AsyncGenerator<TrainEvent> {
+	const { engine, updater, stream, signal, seed, clock } = options;
+	const plan = planLength(options);
+	const schedule = createSchedule({
+		name: options.schedule.name,
+		total: plan.steps,
+		warmup: Math.min(options.schedule.warmupSteps, plan.steps - 1),
+		minRatio: options.schedule.minRatio ?? 0,
+	});
+	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);
+	const speed = new Speed(clock);
+	let savedAt = options.resumed?.step ?? -1;
+	const save = async function* (): AsyncGenerator<TrainEvent> {
+		if (!options.save || savedAt === state.step) return;
+		savedAt = state.step;
+		yield { type: "checkpoint-saved", step: state.step, path: await options.save(structuredClone(state)) };
+	};
+
+	while (!plan.done(state)) {
+		if (signal?.aborted) return yield* finish("aborted");
+		const progress = plan.progress(state);
+		const batchSize = options.batchRamp ? batchSizeAt(options.batchRamp.ramp, progress) : options.batchSize;
+		const learningRate = options.learningRate * schedule(plan.position(state)) * rampFactor(options, batchSize);
+		const batch = stream.next(Math.min(batchSize, plan.examplesLeft(state)));
+		let loss: number;
+		try {
+			loss = await gradientStep(engine, batch, { seed, step: state.step, ...(signal && { signal }) });
+		} catch (error) {
+			// The step is as if it was never begun: state still names the position before it.
+			if (signal?.aborted) return yield* finish("aborted");
+			throw error;
+		}
+		const gradientNorm = await updater.gradientNorm();
+		const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm);
+		if (finite) {
+			const { maxGradNorm } = options;
+			const gradientScale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradientNorm + 1e-6)) : 1;
+			await updater.step({ learningRate, gradientScale });
+			state.recent = { loss: state.recent.loss + loss, steps: state.recent.steps + 1 };
+		} else {
+			state.skippedSteps++;
+		}
+		state.step++;
+		state.stream = stream.state;
+		if (!finite) yield { type: "step-skipped", step: state.step, loss, gradientNorm };
+		yield {
+			type: "step-done",
+			step: state.step,
+			steps: plan.steps,
+			epoch: batch.epoch,
+			loss,
+			learningRate,
+			gradientNorm,
+			batchSize: batch.examples,
+			supervisedTokens: state.stream.supervisedTokens,
+			...speed.after(batch.supervisedTokens, plan.progress(state)),
+		};
+		const last = plan.done(state);
+		const evaluateNow = options.evalSteps ? state.step % options.evalSteps === 0 : batch.endsEpoch;
+		if (options.evaluate && (evaluateNow || last)) {
+			let validation: number;
+			try {
+				validation = await speed.pause(() => options.evaluate?.(signal) as Promise<number>);
+			} catch (error) {
+				if (signal?.aborted) return yield* finish("aborted");
+				throw error;
+			}
+			yield noteEvaluation(state, validation);
+			if (options.patience !== undefined && state.evaluationsSinceBest >= options.patience)
+				return yield* finish("patience");
+		}
+		const saveNow = options.saveSteps ? state.step % options.saveSteps === 0 : evaluateNow;
+		// The best so far is always kept: it may become the result.
+		if (saveNow || last || state.best?.step === state.step) yield* save();
+	}
+	return yield* finish("finished");
+
+	async function* finish(reason: "finished" | "patience" | "aborted"): AsyncGenerator<TrainEvent> {
+		yield* save();
+		yield { type: "training-done", state, reason };
+	}
+}
+
+/** Loss of a step's batch, with its gradients left in the engine. */
+async function gradientStep(
+	engine: TrainingEngine,
+	batch: StepBatch,
+	{ seed, step, signal }: { seed: number; step: number; signal?: AbortSignal },
+): Promise<number> {
+	engine.beginStep();
+	// Divided by the supervised tokens of the whole step: per micro-batch, short replies would weigh more.
+	const tokenWeight = 1 / batch.supervisedTokens;
+	let loss = 0;
+	for (const [index, microBatch] of batch.microBatches.entries()) {
+		const dropoutSeed = [seed, step, index];
+		loss += await engine.microStep(microBatch, { tokenWeight, dropoutSeed, ...(signal && { signal }) });
+	}
+	return loss;
+}
+
+function newState<State extends StreamState>(stream: State): TrainState<State> {
+	return { step: 0, skippedSteps: 0, stream, evaluationsSinceBest: 0, recent: { loss: 0, steps: 0 } };
+}
+
+function noteEvaluation(state: TrainState, loss: number): TrainEvent {
+	const best = loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
+	if (best) state.best = { step: state.step, loss };
+	state.evaluationsSinceBest = best ? 0 : state.evaluationsSinceBest + 1;
+	const { recent } = state;
+	state.recent = { loss: 0, steps: 0 };
+	const trainingLoss = recent.steps > 0 ? { trainingLoss: recent.loss / recent.steps } : {};
+	return { type: "evaluation-done", step: state.step, loss, best, ...trainingLoss };
+}
+
+function rampFactor({ batchRamp }: Pick<LoopOptions, "batchRamp">, size: number): number {
+	return batchRamp ? rampLearningRateFactor(batchRamp.ramp, { size, rule: batchRamp.learningRate }) : 1;
+}
+
+/** How far the run goes. With a batch ramp positions are counted in supervised tokens, else in steps. */
+function planLength({
+	stream,
+	length,
+	batchSize,
+	batchRamp,
+}: Pick<LoopOptions, "stream" | "length" | "batchSize" | "batchRamp">) {
+	const perEpoch = stream.examplesPerEpoch;
+	const tokensPerExample = stream.supervisedTokensPerEpoch / perEpoch;
+	const sizeAt = (progress: number) => (batchRamp ? batchSizeAt(batchRamp.ramp, progress) : batchSize);
+	const examples = "epochs" in length ? Math.max(1, Math.round(length.epochs * perEpoch)) : undefined;
+	let steps: number;
+	if ("steps" in length) steps = length.steps;
+	else if (!batchRamp) {
+		const whole = Math.floor((examples as number) / perEpoch);
+		const rest = (examples as number) - whole * perEpoch;
+		steps = whole * Math.ceil(perEpoch / batchSize) + Math.ceil(rest / batchSize);
+	} else {
+		let seen = 0;
+		for (steps = 0; seen < (examples as number); steps++) seen += sizeAt(seen / (examples as number));
+	}
+	let tokens = (examples ?? 0) * tokensPerExample;
+	if (examples === undefined)
+		for (let step = 0; step < steps; step++) tokens += sizeAt(step / steps) * tokensPerExample;
+	const progress = (state: TrainState) =>
+		batchRamp ? Math.min(1, state.stream.supervisedTokens / tokens) : state.step / steps;
+	return {
+		steps,
+		progress,
+		position: (state: TrainState) => (batchRamp ? progress(state) * steps : state.step),
+		done: (state: TrainState) => (examples === undefined ? state.step >= steps : state.stream.examples >= examples),
+		examplesLeft: (state: TrainState) =>
+			examples === undefined ? Number.MAX_SAFE_INTEGER : examples - state.stream.examples,
+	};
+}
+
+/** Speed over the last steps, without the time of evaluations and checkpoints. */
+class Speed {
+	readonly #clock: () => number;
+	readonly #steps: { tokens: number; ms: number }[] = [];
+	#last: number;
+	#startProgress: number | undefined;
+	#trained = 0;
+	#done = 0;
+
+	constructor(clock: () => number) {
+		this.#clock = clock;
+		this.#last = clock();
+	}
+
+	after(tokens: number, progress: number): { supervisedTokensPerSecond: number; secondsLeft: number } {
+		const now = this.#clock();
+		const ms = Math.max(1e-3, now - this.#last);
+		this.#last = now;
+		this.#steps.push({ tokens, ms });
+		if (this.#steps.length > 20) this.#steps.shift();
+		const sum = this.#steps.reduce((total, step) => ({ tokens: total.tokens + step.tokens, ms: total.ms + step.ms }));
+		// The first step pays for cold memory: it is left out of the forecast.
+		if (this.#startProgress === undefined) {
+			this.#startProgress = progress;
+			return { supervisedTokensPerSecond: (tokens / ms) * 1000, secondsLeft: (ms / 1000) * (1 / progress - 1) };
+		}
+		this.#trained += ms;
+		this.#done = progress - this.#startProgress;
+		const secondsLeft = ((1 - progress) * this.#trained) / this.#done / 1000;
+		return { supervisedTokensPerSecond: (sum.tokens / sum.ms) * 1000, secondsLeft };
+	}
+
+	async pause<T>(work: () => Promise<T>): Promise<T> {
+		const result = await work();
+		this.#last = this.#clock();
+		return result;
+	}
+}
