@@ -302,7 +302,10 @@ class Preparation {
 			}
 			const leaked = report.leaks.places.filter((leak) => leak.side === side);
 			throw new UserError("NOTHING_HELD_OUT", `No conversation is left for ${side}.`, {
-				found: leaked.length === 0 ? "none that can be used" : `${leaked.length} that nearly repeat rows of training`,
+				found:
+					leaked.length === 0
+						? "too few conversations that differ, or none that can be used"
+						: `${leaked.length} that nearly repeat rows of training`,
 				hint: "hold out more or other conversations, or compare with leaking ones: --leakage report",
 			});
 		}
