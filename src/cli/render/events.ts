@@ -48,7 +48,7 @@ const renderers = {
 				`loss ${formatLoss(event.loss)}`,
 				`${formatSeconds(event.secondsLeft)} left`,
 				`lr ${formatRate(event.learningRate)}`,
-				`${formatCount(event.supervisedTokensPerSecond)} supervised tok/s`,
+				`${formatCount(event.supervisedTokensPerSecond)} sup. tok/s`,
 			],
 		},
 	}),

@@ -175,7 +175,7 @@ describe("chart", () => {
 describe("progress", () => {
 	const line = {
 		part: 0.5,
-		pieces: ["step 60/120", "loss 2.3411", "1m 2s left", "lr 4.8e-5", "1,234 supervised tok/s"],
+		pieces: ["step 60/120", "loss 2.3411", "1m 2s left", "lr 4.8e-5", "1,234 sup. tok/s"],
 	};
 
 	test("fits any width, dropping the least important first", () => {

@@ -4,6 +4,8 @@ import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChatSession, RecipeContext, RecipeEvent } from "../../recipes/options/recipe.ts";
 import type { Turn } from "../../tokenizer/turn.ts";
+import { UserError } from "../../util/errors.ts";
+import type { RecipeLoaders } from "../recipes.ts";
 import type { Terminal } from "../terminal.ts";
 
 /** A training run that writes a checkpoint when it is told to stop, as a real one does. */
@@ -39,6 +41,37 @@ export async function* fakeFinetune({
 		type: "run-done",
 		directory: "runs/fake",
 		report: { steps, supervisedTokens: 4321, seconds: 65, next: ["attune chat runs/fake"] },
+	};
+}
+
+export type FakeBehaviour = "steps" | "endless" | "stuck" | "user-error" | "bug";
+
+/** Every recipe, behaving as told: five steps, steps without end, waiting for ever, or failing. */
+export function fakeRecipes(behaviour: FakeBehaviour = "steps"): RecipeLoaders {
+	async function* behave(_options: unknown, context: RecipeContext = {}): AsyncIterable<RecipeEvent> {
+		if (behaviour === "bug") throw new TypeError("cannot read properties of undefined");
+		if (behaviour === "user-error") {
+			const hint = "Check the path.";
+			throw new UserError("FILE_NOT_FOUND", "Cannot read nowhere.json: it does not exist.", { hint });
+		}
+		if (behaviour === "stuck") {
+			yield { type: "warning", code: "STUCK", message: "waiting" };
+			await sleep(60_000);
+		}
+		yield* fakeFinetune(behaviour === "endless" ? { steps: 1e6, stepMs: 5, context } : { steps: 5, context });
+	}
+	const recipe = async () => behave;
+	return {
+		demo: recipe,
+		dataCheck: recipe,
+		plan: recipe,
+		finetune: recipe,
+		generate: recipe,
+		evaluate: recipe,
+		export: recipe,
+		pretrain: recipe,
+		tokenizerTrain: recipe,
+		chat: async () => async () => fakeChatSession(),
 	};
 }
 

@@ -3,20 +3,8 @@
 import { readFile } from "node:fs/promises";
 import { UserError } from "../../util/errors.ts";
 import { fileError } from "../../util/file-errors.ts";
-import { applies } from "./resolve.ts";
+import { applies, type ConfigEntry, type ConfigFile } from "./resolve.ts";
 import { camelCase, kebabCase, type OptionsOf, type OptionTable } from "./table.ts";
-
-export interface ConfigEntry {
-	key: string;
-	value: unknown;
-	/** From 1. */
-	line: number;
-}
-
-export interface ConfigFile {
-	file: string;
-	entries: readonly ConfigEntry[];
-}
 
 /** Throws FILE_NOT_FOUND and its kin, and CONFIG_INVALID. */
 export async function readConfig(file: string): Promise<ConfigFile> {

@@ -1,7 +1,6 @@
 // From what was given (flags, a config file, a caller's object, the run that is resumed) to the options of a job, each
 // with its origin. Pure: files are read by config.ts, flags by the command line.
 import { closest, UserError } from "../../util/errors.ts";
-import type { ConfigFile } from "./config.ts";
 import { describeValue, type Option } from "./option.ts";
 import { camelCase, kebabCase, type OptionsInput, type OptionsOf, type OptionTable } from "./table.ts";
 
@@ -11,6 +10,19 @@ export type Origins = Readonly<Record<string, Origin>>;
 
 /** Every option with its value and origin, for the manifest of a run. An option without a value is null. */
 export type OptionRecord = Record<string, { value: unknown; origin: Origin }>;
+
+export interface ConfigEntry {
+	key: string;
+	value: unknown;
+	/** From 1. */
+	line: number;
+}
+
+/** What config.ts reads from a file. */
+export interface ConfigFile {
+	file: string;
+	entries: readonly ConfigEntry[];
+}
 
 export interface OptionSources<T extends OptionTable> {
 	config?: ConfigFile | undefined;
