@@ -19,10 +19,14 @@ export interface BpeModel {
 }
 
 const cacheCapacity = 1 << 16;
-const longestCachedWord = 48;
+// V8 copies slices up to this length; a longer key would keep the whole text alive that it was cut from.
+const longestCachedWord = 12;
 
-/** `split` cuts text into words; merges never cross them. */
-export function byteLevelEngine(model: BpeModel, split: Splitter): Engine {
+/** `normalize` comes first; `split` cuts text into words, and merges never cross them. */
+export function byteLevelEngine(
+	model: BpeModel,
+	{ split, normalize }: { split: Splitter; normalize: (text: string) => string },
+): Engine {
 	const merger = new WordMerger(rankMerges(model));
 	const byteIds = Int32Array.from(byteToChar, (char) => model.vocab.get(char) ?? model.unknownId ?? -1);
 	const wholeWords = model.ignoreMerges ? wordsByText(model.vocab) : undefined;
@@ -31,9 +35,13 @@ export function byteLevelEngine(model: BpeModel, split: Splitter): Engine {
 	let bytes = new Uint8Array(1024);
 	let symbols = new Int32Array(1024);
 
-	const encodeWord = (word: string): readonly number[] => {
+	/** Leaves the ids of the word in `symbols` and returns their number. */
+	const encodeWord = (word: string): number => {
 		const whole = wholeWords?.get(word);
-		if (whole !== undefined) return [whole];
+		if (whole !== undefined) {
+			symbols[0] = whole;
+			return 1;
+		}
 		if (word.length * 3 > bytes.length) {
 			bytes = new Uint8Array(word.length * 6);
 			symbols = new Int32Array(word.length * 6);
@@ -44,23 +52,25 @@ export function byteLevelEngine(model: BpeModel, split: Splitter): Engine {
 			if (id === -1) throw unknownByte(bytes[i] as number, word);
 			symbols[i] = id;
 		}
-		return Array.from(symbols.subarray(0, merger.merge(symbols, written)));
+		return merger.merge(symbols, written);
 	};
 
 	return {
 		encode(text) {
 			const ids: number[] = [];
-			for (const word of split(text)) {
-				let wordIds = cache.get(word);
-				if (wordIds === undefined) {
-					wordIds = encodeWord(word);
-					if (word.length <= longestCachedWord) {
-						if (cache.size >= cacheCapacity) cache.clear();
-						cache.set(word, wordIds);
-					}
+			split(normalize(text), (word) => {
+				const known = cache.get(word);
+				if (known !== undefined) {
+					for (let i = 0; i < known.length; i++) ids.push(known[i] as number);
+					return;
 				}
-				for (let i = 0; i < wordIds.length; i++) ids.push(wordIds[i] as number);
-			}
+				const start = ids.length;
+				const count = encodeWord(word);
+				for (let i = 0; i < count; i++) ids.push(symbols[i] as number);
+				if (word.length > longestCachedWord) return;
+				if (cache.size >= cacheCapacity) cache.clear();
+				cache.set(word, ids.slice(start));
+			});
 			return ids;
 		},
 		bytes: (token) => readBytes(token) ?? utf8.encode(token),

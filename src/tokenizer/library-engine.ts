@@ -3,6 +3,7 @@
 
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { UserError } from "../util/errors.ts";
+import { readBytes } from "./byte-alphabet.ts";
 import type { Engine } from "./engine.ts";
 import type { TokenizerConfigJson, TokenizerJson } from "./spec.ts";
 
@@ -32,6 +33,7 @@ export function libraryEngine(json: TokenizerJson, config: TokenizerConfigJson):
 		},
 		decode: (ids) => (ids.length === 0 ? "" : decoder.decode(ids, { skip_special_tokens: false })),
 		bytes(token) {
+			if (json.decoder?.type === "ByteLevel") return readBytes(token) ?? utf8.encode(token);
 			const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
 			if (byte) return Uint8Array.of(Number.parseInt(byte[1] as string, 16));
 			if (json.model.type === "WordPiece") return utf8.encode(token.startsWith("##") ? token.slice(2) : ` ${token}`);

@@ -3,7 +3,8 @@
 
 import { DigitsPreTokenizer, SplitPreTokenizer } from "@huggingface/tokenizers";
 
-export type Splitter = (text: string) => readonly string[];
+/** Calls `visit` with each word, in order. A word is a slice of the text: see `detach` before keeping it. */
+export type Splitter = (text: string, visit: (word: string) => void) => void;
 
 /** The part of tokenizer.json under `pre_tokenizer`. */
 export interface PreTokenizerJson {
@@ -16,7 +17,22 @@ const gpt2Pattern =
 	/'(?:[stmd]|re|ve|ll)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** GPT-2's words: contractions, letters, numbers and signs, each with one space before it; runs of white space. */
-export const splitGpt2: Splitter = (text) => text.match(gpt2Pattern) ?? [];
+export const splitGpt2: Splitter = (text, visit) => {
+	// Every character belongs to a match, so that one ends where the next begins.
+	let start = 0;
+	for (;;) {
+		gpt2Pattern.lastIndex = start;
+		if (!gpt2Pattern.test(text)) return;
+		const end = gpt2Pattern.lastIndex;
+		visit(text.slice(start, end));
+		start = end;
+	}
+};
+
+/** A copy of a word. A slice keeps the whole text alive that it was cut from. */
+export function detach(word: string): string {
+	return Buffer.from(word, "utf16le").toString("utf16le");
+}
 
 /** The splitter of a byte-level tokenizer.json; undefined when it has steps that are unknown here. */
 export function byteLevelSplitter(json: PreTokenizerJson | null): Splitter | undefined {
@@ -24,34 +40,47 @@ export function byteLevelSplitter(json: PreTokenizerJson | null): Splitter | und
 	const steps = json.type === "Sequence" ? (json.pretokenizers as PreTokenizerJson[]) : [json];
 	// The characters are bytes once ByteLevel has run, so it must come last.
 	if (!Array.isArray(steps) || steps.at(-1)?.type !== "ByteLevel") return undefined;
-	const splitters: Splitter[] = [];
+	let splitter: Splitter | undefined;
 	for (const step of steps) {
-		const splitter = splitterOf(step);
-		if (splitter === undefined) return undefined;
-		splitters.push(splitter);
+		const next = splitterOf(step);
+		const before = splitter;
+		if (next === undefined) return undefined;
+		splitter = before === undefined ? next : (text, visit) => before(text, (word) => next(word, visit));
 	}
-	if (splitters.length === 1) return splitters[0];
-	return (text) => splitters.reduce<readonly string[]>((words, split) => words.flatMap((word) => split(word)), [text]);
+	return splitter;
 }
 
 function splitterOf(step: PreTokenizerJson): Splitter | undefined {
-	switch (step.type) {
+	switch (step?.type) {
 		case "ByteLevel": {
-			const split: Splitter = step.use_regex === false ? (text) => (text === "" ? [] : [text]) : splitGpt2;
+			const split: Splitter = step.use_regex === false ? (text, visit) => text !== "" && visit(text) : splitGpt2;
 			if (step.add_prefix_space !== true) return split;
-			return (text) => split(text === "" || text.startsWith(" ") ? text : ` ${text}`);
+			return (text, visit) => split(text === "" || text.startsWith(" ") ? text : ` ${text}`, visit);
 		}
 		case "Split": {
-			if (step.behavior !== "Isolated" && step.behavior !== "Removed") return undefined;
-			if (step.invert === true && step.behavior !== "Removed") return undefined;
-			const split = new SplitPreTokenizer(step as unknown as ConstructorParameters<typeof SplitPreTokenizer>[0]);
-			return (text) => split.pre_tokenize_text(text);
+			if (step.behavior !== "Isolated" || step.invert === true) return undefined;
+			const { pattern } = new SplitPreTokenizer(step as unknown as ConstructorParameters<typeof SplitPreTokenizer>[0]);
+			return pattern === null ? undefined : isolate(pattern);
 		}
 		case "Digits": {
 			const split = new DigitsPreTokenizer(step as unknown as ConstructorParameters<typeof DigitsPreTokenizer>[0]);
-			return (text) => split.pre_tokenize_text(text);
+			return (text, visit) => split.pre_tokenize_text(text).forEach(visit);
 		}
 		default:
 			return undefined;
 	}
+}
+
+/** Matches, and what lies between them, are words. */
+function isolate(pattern: RegExp): Splitter {
+	return (text, visit) => {
+		let start = 0;
+		for (const match of text.matchAll(pattern)) {
+			if (match[0] === "") continue;
+			if (match.index > start) visit(text.slice(start, match.index));
+			visit(match[0]);
+			start = match.index + match[0].length;
+		}
+		if (start < text.length) visit(text.slice(start));
+	};
 }

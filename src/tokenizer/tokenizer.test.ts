@@ -6,7 +6,8 @@ import fc from "fast-check";
 import * as oracle from "gpt-tokenizer/esm/encoding/r50k_base";
 import { describe, expect, test } from "vitest";
 import { fixtureCases } from "./testing/fixture.ts";
-import { gpt2Files, gpt2Tokenizer } from "./testing/gpt2.ts";
+import { gpt2Tokenizer } from "./testing/gpt2.ts";
+import { smallFiles } from "./testing/small.ts";
 import { anyText } from "./testing/texts.ts";
 import { checkTokenizerMatches, loadTokenizer, type Tokenizer, tokenizerFromFiles } from "./tokenizer.ts";
 import { wellFormed } from "./well-formed.ts";
@@ -190,15 +191,17 @@ describe("added tokens", () => {
 });
 
 describe("files", () => {
+	const layout = smallFiles();
+	const base = tokenizerFromFiles(layout);
 	const same = (a: Tokenizer, b: Tokenizer): void => {
 		expect([b.size, b.endOfTextId, b.chatTemplate]).toEqual([a.size, a.endOfTextId, a.chatTemplate]);
 		for (const text of ["Hello, 世界 🙂<bot>", " don't  stop\n"]) expect(b.encode(text)).toEqual(a.encode(text));
-		for (let id = 0; id < a.size; id += 97)
+		for (let id = 0; id < a.size; id += 7)
 			expect([b.token(id), b.isSpecial(id)]).toEqual([a.token(id), a.isSpecial(id)]);
 	};
 
 	test("load again as the same tokenizer, with added tokens and template", () => {
-		const tokenizer = gpt2.withAddedTokens(["<user>", "<bot>"]);
+		const tokenizer = base.withAddedTokens(["<user>", "<bot>"]);
 		same(tokenizer, tokenizerFromFiles(tokenizer.files()));
 		const again = tokenizerFromFiles(tokenizer.files("{{ 1 }}"));
 		expect(again.chatTemplate).toBe("{{ 1 }}");
@@ -208,9 +211,9 @@ describe("files", () => {
 	test("of a directory: tokenizer.json first, else vocab.json and merges.txt", async () => {
 		const directory = await mkdtemp(join(tmpdir(), "attune-tokenizer-"));
 		try {
-			for (const [name, text] of Object.entries(gpt2Files())) await writeFile(join(directory, name), text);
-			same(gpt2, await loadTokenizer(directory));
-			const tokenizer = gpt2.withAddedTokens(["<user>"]);
+			for (const [name, text] of Object.entries(layout)) await writeFile(join(directory, name), text);
+			same(base, await loadTokenizer(directory));
+			const tokenizer = base.withAddedTokens(["<user>"]);
 			for (const [name, text] of Object.entries(tokenizer.files())) await writeFile(join(directory, name), text);
 			same(tokenizer, await loadTokenizer(directory));
 		} finally {
@@ -220,7 +223,7 @@ describe("files", () => {
 	});
 
 	test("name no pad token where there was none: padding with the end token would hide it from the loss", () => {
-		expect(JSON.parse(gpt2.files()["tokenizer_config.json"])).not.toHaveProperty("pad_token");
+		expect(JSON.parse(base.files()["tokenizer_config.json"])).not.toHaveProperty("pad_token");
 	});
 
 	test("take added tokens and the template from wherever a directory has them", () => {
@@ -231,15 +234,17 @@ describe("files", () => {
 				{ name: "rag", template: "no" },
 				{ name: "default", template: "yes" },
 			],
-			added_tokens_decoder: { "50257": { content: "<end>", special: true } },
+			added_tokens_decoder: { [base.size]: { content: "<end>", special: true } },
 		};
-		const files = { ...gpt2Files(), "tokenizer_config.json": JSON.stringify(config) };
-		const tokenizer = tokenizerFromFiles({ ...files, "added_tokens.json": '{"<pad>": 50258}' });
-		expect([tokenizer.endOfTextId, tokenizer.tokenId("<pad>"), tokenizer.size]).toEqual([50257, 50258, 50259]);
-		expect(tokenizer.isSpecial(50258)).toBe(true);
+		const files = { ...layout, "tokenizer_config.json": JSON.stringify(config) };
+		const tokenizer = tokenizerFromFiles({ ...files, "added_tokens.json": `{"<pad>": ${base.size + 1}}` });
+		expect([tokenizer.endOfTextId, tokenizer.tokenId("<pad>"), tokenizer.size]).toEqual(
+			[0, 1, 2].map((i) => base.size + i),
+		);
+		expect(tokenizer.isSpecial(base.size + 1)).toBe(true);
 		expect(tokenizer.chatTemplate).toBe("yes");
 		expect(tokenizer.namedTokens).toEqual({ eos_token: "<end>", pad_token: "<pad>" });
-		const beside = tokenizerFromFiles({ ...gpt2Files(), "chat_template.jinja": "beside" });
+		const beside = tokenizerFromFiles({ ...layout, "chat_template.jinja": "beside" });
 		expect(beside.chatTemplate).toBe("beside");
 	});
 });

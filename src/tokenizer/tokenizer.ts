@@ -86,13 +86,15 @@ function engineFor({ json, config, tokens }: TokenizerSpec, where: string): Engi
 	const { model } = json;
 	const vocab = new Map(vocabularyEntries(model));
 	const isBpe = model.type === "BPE" || (model.type === undefined && model.merges !== undefined);
-	if (isBpe && json.normalizer === null && json.decoder?.type === "ByteLevel") {
+	const normalize = json.normalizer === null ? asIs : json.normalizer.type === "NFC" ? composed : undefined;
+	if (isBpe && normalize !== undefined && json.decoder?.type === "ByteLevel") {
 		const split = byteLevelSplitter(json.pre_tokenizer);
 		if (split !== undefined && !model.continuing_subword_prefix && !model.end_of_word_suffix) {
 			const merges = checkedMerges(model, { vocab, where });
 			checkMergesReach(merges, { size: vocab.size, where });
 			const unknownId = typeof model.unk_token === "string" ? tokens.get(model.unk_token) : undefined;
-			return byteLevelEngine({ vocab, merges, unknownId, ignoreMerges: model.ignore_merges === true }, split);
+			const bpe = { vocab, merges, unknownId, ignoreMerges: model.ignore_merges === true };
+			return byteLevelEngine(bpe, { split, normalize });
 		}
 	}
 	if (model.type === "WordLevel") {
@@ -107,6 +109,9 @@ function engineFor({ json, config, tokens }: TokenizerSpec, where: string): Engi
 	}
 	return libraryEngine(json, config);
 }
+
+const asIs = (text: string): string => text;
+const composed = (text: string): string => text.normalize("NFC");
 
 /** A vocabulary of words with hardly a merge to build them would encode everything as single bytes. */
 function checkMergesReach(merges: readonly unknown[], { size, where }: { size: number; where: string }): void {

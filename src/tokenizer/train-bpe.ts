@@ -7,7 +7,7 @@ import { byteAlphabet, spellBytes } from "./byte-alphabet.ts";
 import type { Tokenizer } from "./contract.ts";
 import { MergeQueue } from "./merge-queue.ts";
 import { PairTable } from "./pair-table.ts";
-import { splitGpt2 } from "./pre-tokenizer.ts";
+import { detach, splitGpt2 } from "./pre-tokenizer.ts";
 import { byteLevelJson, newAddedToken } from "./spec.ts";
 import { tokenizerFromJson } from "./tokenizer.ts";
 import { wellFormed } from "./well-formed.ts";
@@ -59,7 +59,11 @@ export async function* trainBpeEvents(
 	const words = new Map<string, number>();
 	let count = 0;
 	for await (const text of texts) {
-		for (const word of splitGpt2(wellFormed(text))) words.set(word, (words.get(word) ?? 0) + 1);
+		splitGpt2(wellFormed(text), (word) => {
+			const known = words.get(word);
+			if (known === undefined) words.set(detach(word), 1);
+			else words.set(word, known + 1);
+		});
 		if (++count % textsPerBreath === 0) await breathe(signal);
 	}
 	if (words.size === 0) {

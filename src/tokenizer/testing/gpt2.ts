@@ -6,21 +6,16 @@ import { createRequire } from "node:module";
 import { spellBytes } from "../byte-alphabet.ts";
 import { type Tokenizer, type TokenizerFiles, tokenizerFromFiles } from "../tokenizer.ts";
 
-let files: TokenizerFiles | undefined;
 let tokenizer: Tokenizer | undefined;
-
-/** GPT-2's vocab.json and merges.txt. */
-export function gpt2Files(): TokenizerFiles {
-	files ??= filesFromRanks("gpt-tokenizer/data/r50k_base.tiktoken");
-	return files;
-}
 
 export function gpt2Tokenizer(): Tokenizer {
 	tokenizer ??= tokenizerFromFiles(gpt2Files());
 	return tokenizer;
 }
 
-function filesFromRanks(module: string): TokenizerFiles {
+/** GPT-2's vocab.json and merges.txt. */
+export function gpt2Files(): TokenizerFiles {
+	const module = "gpt-tokenizer/data/r50k_base.tiktoken";
 	const lines = readFileSync(createRequire(import.meta.url).resolve(module), "utf8")
 		.trim()
 		.split("\n");
