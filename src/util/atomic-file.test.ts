@@ -102,9 +102,9 @@ describe("a directory", () => {
 	test("is put back when the writer was killed between its two renames", async () => {
 		const path = join(root, "model");
 		await mkdir(join(root, ".model.replaced"));
-		await mkdir(join(root, ".model.4711.partial"));
+		await mkdir(join(root, ".model.4711-0.partial"));
 		await recoverDirectory(path);
-		expect(await removePartials(root)).toEqual([".model.4711.partial"]);
+		expect(await removePartials(root)).toEqual([".model.4711-0.partial"]);
 		expect(await names()).toEqual(["model"]);
 		await mkdir(join(root, ".model.replaced"));
 		await recoverDirectory(path);

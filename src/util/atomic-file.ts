@@ -6,7 +6,9 @@ import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promi
 import { basename, dirname, join } from "node:path";
 import { fileError } from "./file-errors.ts";
 
-const partial = /^\..+\.\d+\.partial$/;
+/** .NAME.PID-COUNT.partial */
+const partial = /^\.(.+)\.(\d+)-\d+\.partial$/;
+let asides = 0;
 
 /**
  * Calls `write` with a new file beside `path`, then puts that file in the place of `path`. When anything fails (a full
@@ -15,7 +17,6 @@ const partial = /^\..+\.\d+\.partial$/;
 export async function writeFileAside(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
 	const aside = asideOf(path);
 	try {
-		await rm(aside, { force: true });
 		const file = await open(aside, "wx");
 		try {
 			await write(file);
@@ -45,7 +46,7 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
 export async function writeDirectoryAside(path: string, write: (directory: string) => Promise<void>): Promise<void> {
 	const aside = asideOf(path);
 	try {
-		await rm(aside, { recursive: true, force: true });
+		await removeAbandoned(path);
 		await mkdir(aside);
 		await write(aside);
 		await syncDirectory(aside);
@@ -89,8 +90,27 @@ export async function syncDirectory(path: string): Promise<void> {
 	}
 }
 
-function asideOf(path: string): string {
-	return join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
+/** A path for what is being written, or removed, under another name than `path`; removePartials knows it. */
+export function asideOf(path: string): string {
+	return join(dirname(path), `.${basename(path)}.${process.pid}-${asides++}.partial`);
+}
+
+/** What killed processes had written aside for this path: it may be gigabytes, and nobody else knows of it. */
+async function removeAbandoned(path: string): Promise<void> {
+	for (const name of await readdir(dirname(path))) {
+		const [, base, pid] = partial.exec(name) ?? [];
+		if (base !== basename(path) || isAlive(Number(pid))) continue;
+		await rm(join(dirname(path), name), { recursive: true, force: true });
+	}
+}
+
+function isAlive(pid: number): boolean {
+	try {
+		process.kill(pid, 0);
+		return true;
+	} catch (error) {
+		return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+	}
 }
 
 function replacedOf(path: string): string {
