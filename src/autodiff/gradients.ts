@@ -2,7 +2,17 @@
 // operators of the same graph (rules.ts). Only what lies between the wanted values and the outputs is differentiated:
 // nothing is computed for frozen weights.
 
-import { add, after, type Node, reshape, scatterAddRows, type Value, zeros } from "../graph/index.ts";
+import {
+	add,
+	after,
+	formatShape,
+	GraphError,
+	type Node,
+	sameShape,
+	scatterAddRows,
+	type Value,
+	zeros,
+} from "../graph/index.ts";
 import { type Contribution, rules } from "./rules.ts";
 
 export interface GradientOptions {
@@ -34,15 +44,26 @@ export function gradients({ of, withRespectTo, recompute = [] }: GradientOptions
 		if (list) list.push(contribution);
 		else collected.set(value, [contribution]);
 	};
-	for (const [output, cotangent] of of) collect(output, cotangent);
+	for (const [output, cotangent] of of) {
+		if (!sameShape(output.shape, cotangent.shape) || output.dtype !== cotangent.dtype) {
+			throw new GraphError(`the cotangent of ${describe(output)} is ${describe(cotangent)}`);
+		}
+		collect(output, cotangent);
+	}
 
 	const backward = (node: Node, original: Node) => {
+		if (!original.inputs.some((input) => input && active.has(input))) return;
 		const outputGradients = original.outputs.map((output) => total(output, collected));
 		if (outputGradients.every((gradient) => gradient === undefined)) return;
 		const needed = (index: number) => active.has(original.inputs[index] as Value);
-		const rule = rules[node.op];
-		if (rule === undefined) throw new Error(`no gradient rule for the operator ${node.op}`);
-		rule({ node, gradients: outputGradients, needed }).forEach((contribution, index) => {
+		let contributions: readonly (Contribution | undefined)[];
+		try {
+			contributions = rules[node.op]({ node, gradients: outputGradients, needed });
+		} catch (error) {
+			const given = node.inputs.map((input) => (input ? describe(input) : "(absent)")).join(", ");
+			throw new GraphError(`gradient of ${node.op}(${given}): ${(error as Error).message}`, { cause: error });
+		}
+		contributions.forEach((contribution, index) => {
 			const input = original.inputs[index];
 			if (input && contribution && active.has(input)) collect(input, contribution);
 		});
@@ -59,10 +80,8 @@ export function gradients({ of, withRespectTo, recompute = [] }: GradientOptions
 		const nodes = forward.slice(segment.start, segment.end);
 		const output = (nodes.at(-1) as Node).outputs[0] as Value;
 		const gradient = total(output, collected);
-		if (gradient) {
-			const copies = repeat(nodes, gradient);
-			for (let i = nodes.length - 1; i >= 0; i--) backward(copies[i] as Node, nodes[i] as Node);
-		}
+		const copies = gradient ? repeat(nodes, gradient) : nodes;
+		for (let i = nodes.length - 1; i >= 0; i--) backward(copies[i] as Node, nodes[i] as Node);
 		index = segment.start;
 	}
 	return new Map(withRespectTo.map((value) => [value, total(value, collected)]));
@@ -86,9 +105,15 @@ function total(value: Value, collected: Map<Value, Contribution[]>): Value | und
 	for (const part of list) {
 		if ("rows" in part) sum = scatterAddRows(sum ?? zeros(value.graph, value.shape), part.rows, part.updates);
 	}
-	if (sum && sum.shape.length !== value.shape.length) sum = reshape(sum, value.shape);
+	if (sum && !sameShape(sum.shape, value.shape)) {
+		throw new GraphError(`the gradient of ${describe(value)} came out as ${describe(sum)}`);
+	}
 	collected.set(value, [sum as Value]);
 	return sum;
+}
+
+function describe({ name, dtype, shape }: Value): string {
+	return `${name}: ${dtype}${formatShape(shape)}`;
 }
 
 /** Adds the nodes once more, their input of the output's shape held back until `gradient` is there. */

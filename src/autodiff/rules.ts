@@ -58,6 +58,8 @@ interface Parts extends RuleInput {
 /** A rule for operators whose first output alone has a gradient. */
 function rule(build: (parts: Parts) => readonly (Contribution | undefined)[]): GradientRule {
 	return (input) => {
+		if (input.gradients.some((gradient, i) => i > 0 && gradient))
+			throw new Error("only its first output has a gradient");
 		const [a, b] = input.node.inputs as [Value, Value];
 		return build({ ...input, a, b, y: input.node.outputs[0] as Value, g: input.gradients[0] as Value });
 	};
@@ -73,9 +75,9 @@ function binary(left: (p: Parts) => Value, right: (p: Parts) => Value): Gradient
 
 const unary = (build: (p: Parts) => Value): GradientRule => rule((p) => [build(p)]);
 
-/** Integers, booleans, or operators of generation: no gradient passes. Reaching one is a mistake in the graph. */
-const none: GradientRule = ({ node }) => {
-	throw new Error(`the operator ${node.op} has no gradient`);
+/** No rule is written, for want of a use: reaching one is a mistake in the graph. */
+const none: GradientRule = () => {
+	throw new Error("the operator has no gradient");
 };
 /** The output does not depend smoothly on the inputs: zero gradient. */
 const constant: GradientRule = () => [];
@@ -112,7 +114,10 @@ export const rules = {
 	Sigmoid: unary((p) => mul(p.g, mul(p.y, sub(1, p.y)))),
 	Abs: unary((p) => where(less(p.a, 0), neg(p.g), p.g)),
 	Identity: unary((p) => p.g),
-	Cast: unary((p) => cast(p.g, p.a.dtype as "float32" | "float64")),
+	// What passes through an integer or a bool has no gradient.
+	Cast: rule((p) => [
+		p.a.dtype.startsWith("float") && p.y.dtype.startsWith("float") ? cast(p.g, p.a.dtype) : undefined,
+	]),
 	Where: rule((p) => {
 		const [condition, a, b] = p.node.inputs as [Value, Value, Value];
 		return [
@@ -161,7 +166,7 @@ export const rules = {
 		];
 	}),
 
-	Reshape: rule((p) => [reshape(p.g, p.a.shape), undefined]),
+	Reshape: unary((p) => reshape(p.g, p.a.shape)),
 	Transpose: unary((p) => {
 		const perm = p.node.attributes.perm as readonly number[];
 		return transpose(
@@ -171,7 +176,8 @@ export const rules = {
 	}),
 	Split: ({ node, gradients }) => {
 		const parts = node.outputs.map((output, i) => gradients[i] ?? zeros(output.graph, output.shape));
-		return [concat(parts, node.attributes.axis as number)];
+		const { axis = 0 } = node.attributes as Record<string, number>;
+		return [concat(parts, axis)];
 	},
 	Concat: rule((p) => {
 		const inputs = p.node.inputs as readonly Value[];
@@ -180,28 +186,31 @@ export const rules = {
 			return inputs.length === 1 ? [p.g] : split(p.g, { axis, parts: inputs.length });
 		}
 		let start = 0;
-		return inputs.map((input) => {
+		return inputs.map((input, index) => {
 			const end = start + knownSize(input, axis);
-			const part = slice(p.g, { axis, start, end });
+			const part = p.needed(index) ? slice(p.g, { axis, start, end }) : undefined;
 			start = end;
 			return part;
 		});
 	}),
 	Slice: rule((p) => {
-		const [start, , axis] = [1, 2, 3].map((i) => Number(p.node.inputs[i]?.constant?.[0])) as [number, number, number];
-		if ((p.node.inputs[1] as Value).shape[0] !== 1) throw new Error("Slice is differentiated along one axis only");
+		if ((p.node.inputs[1] as Value).shape[0] !== 1) throw new Error("only a slice along one axis has a gradient");
+		const [from, given] = [1, 3].map((i) => Number(p.node.inputs[i]?.constant?.[0])) as [number, number];
+		const axis = given < 0 ? given + p.a.shape.length : given;
+		const size = knownSize(p.a, axis);
+		const start = Math.min(Math.max(from < 0 ? from + size : from, 0), size);
 		const padding = (size: number) =>
 			zeros(
 				p.g.graph,
 				p.a.shape.map((dim, i) => (i === axis ? size : dim)),
 			);
-		const after = knownSize(p.a, axis) - start - knownSize(p.y, axis);
+		const after = size - start - knownSize(p.y, axis);
 		const parts = [...(start > 0 ? [padding(start)] : []), p.g, ...(after > 0 ? [padding(after)] : [])];
 		return [parts.length === 1 ? p.g : concat(parts, axis)];
 	}),
 	Expand: unary((p) => sumTo(p.g, p.a.shape)),
 	Gather: rule((p) => {
-		if (p.node.attributes.axis !== 0) throw new Error("Gather is differentiated along axis 0 only");
+		if ((p.node.attributes.axis ?? 0) !== 0) throw new Error("only a lookup along axis 0 has a gradient");
 		const count = multiplyDims(p.b.shape);
 		const rows = p.b.dtype === "int64" ? p.b : cast(p.b, "int64");
 		return [{ rows: reshape(rows, [count]), updates: reshape(p.g, [count, ...p.a.shape.slice(1)]) }];
@@ -226,23 +235,28 @@ export const rules = {
 	ReduceSumSquare: unary((p) => mul(spread(mul(p.g, 2), p), p.a)),
 	ReduceMax: none,
 	Softmax: unary((p) => {
-		const axes = [p.node.attributes.axis as number];
+		const { axis = -1 } = p.node.attributes as Record<string, number>;
+		const axes = [axis];
 		return mul(p.y, sub(p.g, reduceSum(mul(p.g, p.y), { axes, keepDims: true })));
 	}),
 	LogSoftmax: unary((p) => {
-		const axes = [p.node.attributes.axis as number];
+		const { axis = -1 } = p.node.attributes as Record<string, number>;
+		const axes = [axis];
 		return sub(p.g, mul(exp(p.y), reduceSum(p.g, { axes, keepDims: true })));
 	}),
 	// x^ = (x - mean) / sd and h = g * weight: dx = (h - mean(h) - x^ mean(h x^)) / sd.
 	LayerNormalization: rule((p) => {
 		const [x, weight, bias] = p.node.inputs as [Value, Value, Value?];
 		const [, mean, inverseDeviation] = p.node.outputs as [Value, Value, Value];
-		const normal = mul(sub(x, mean), inverseDeviation);
-		const h = mul(p.g, weight);
-		const last = { axes: [x.shape.length - 1], keepDims: true };
-		const centred = sub(sub(h, reduceMean(h, last)), mul(normal, reduceMean(mul(h, normal), last)));
+		const normal = p.needed(0) || p.needed(1) ? mul(sub(x, mean), inverseDeviation) : x;
+		const dX = () => {
+			const h = mul(p.g, weight);
+			const last = { axes: [x.shape.length - 1], keepDims: true };
+			const centred = sub(sub(h, reduceMean(h, last)), mul(normal, reduceMean(mul(h, normal), last)));
+			return mul(centred, inverseDeviation);
+		};
 		return [
-			p.needed(0) ? mul(centred, inverseDeviation) : undefined,
+			p.needed(0) ? dX() : undefined,
 			p.needed(1) ? sumTo(mul(p.g, normal), weight.shape) : undefined,
 			bias && p.needed(2) ? sumTo(p.g, bias.shape) : undefined,
 		];
@@ -264,6 +278,7 @@ function sumTo(gradient: Value, shape: Shape): Value {
 	const extra = gradient.shape.length - shape.length;
 	const axes = gradient.shape.flatMap((dim, axis) => (axis < extra || dim !== shape[axis - extra] ? [axis] : []));
 	if (axes.length === 0) return gradient;
+	if (extra === 0) return reduceSum(gradient, { axes, keepDims: true });
 	const sum = reduceSum(gradient, { axes });
 	return sum.shape.length === shape.length ? sum : reshape(sum, shape);
 }
@@ -290,11 +305,13 @@ function product(p: Parts, { transA, transB, alpha }: { transA: boolean; transB:
 	if (b.shape.length === 2 && a.shape.length > 2 && !transA) {
 		// A stack of rows against one matrix: flattened, so that dB is one product instead of a sum of many.
 		const rows = multiplyDims(a.shape.slice(0, -1));
-		const flatA = reshape(a, [rows, a.shape.at(-1) as number]);
-		const flatG = reshape(g, [rows, g.shape.at(-1) as number]);
-		const dB = transB ? gemm(flatG, flatA, { transA: true, alpha }) : gemm(flatA, flatG, { transA: true, alpha });
-		const dA = transB && alpha === 1 ? matMul(g, b) : fusedMatMul(g, b, { transB: !transB, alpha });
-		return [p.needed(0) ? dA : undefined, p.needed(1) ? dB : undefined];
+		const dA = () => (transB && alpha === 1 ? matMul(g, b) : fusedMatMul(g, b, { transB: !transB, alpha }));
+		const dB = () => {
+			const flatA = reshape(a, [rows, a.shape.at(-1) as number]);
+			const flatG = reshape(g, [rows, g.shape.at(-1) as number]);
+			return transB ? gemm(flatG, flatA, { transA: true, alpha }) : gemm(flatA, flatG, { transA: true, alpha });
+		};
+		return [p.needed(0) ? dA() : undefined, p.needed(1) ? dB() : undefined];
 	}
 	const dA = () =>
 		transA ? fusedMatMul(b, g, { transA: transB, transB: true, alpha }) : fusedMatMul(g, b, { transB: !transB, alpha });

@@ -1,15 +1,17 @@
 // One function per operator, for writing graphs as expressions: `add(matMul(x, w), b)`. Each adds a node to the graph of
 // its first argument. Shapes in the comments follow design.md: B batch, T time, C channels, N rows.
 
+import type { DType } from "../runtime/index.ts";
 import { type Dim, formatShape, type Shape } from "./dim.ts";
 import { type Graph, GraphError, type Value } from "./graph.ts";
-import { type CastType, onnxTypes } from "./ops/elementwise.ts";
+import { onnxTypes } from "./ops/elementwise.ts";
 import type { OpName } from "./ops/index.ts";
 import type { Attributes } from "./ops/op.ts";
 
 function one(op: OpName, inputs: readonly (Value | undefined)[], attributes?: Attributes): Value {
 	const graph = inputs.find((input) => input !== undefined)?.graph;
-	return graph?.add(op, inputs, attributes)[0] as Value;
+	if (!graph) throw new GraphError(`${op}: no inputs`);
+	return graph.add(op, inputs, attributes)[0] as Value;
 }
 
 /** A number where a value is expected becomes a float32 scalar. */
@@ -41,7 +43,7 @@ export const abs = (x: Value) => one("Abs", [x]);
 export const identity = (x: Value) => one("Identity", [x]);
 export const where = (condition: Value, a: Operand, b: Operand) =>
 	one("Where", [condition, ...lift(condition.graph, [a, b])]);
-export const cast = (x: Value, to: CastType) => one("Cast", [x], { to: onnxTypes[to] });
+export const cast = (x: Value, to: DType) => one("Cast", [x], { to: onnxTypes[to] });
 /** GELU with the tanh approximation, as GPT-2 uses it; `bias` [C] is added first. */
 export const fastGelu = (x: Value, bias?: Value) => one("FastGelu", bias ? [x, bias] : [x]);
 export const quickGelu = (x: Value, alpha: number) => one("QuickGelu", [x], { alpha });

@@ -3,9 +3,9 @@
 // reported where it is made. Weights are inputs or external initializers, never bytes inside the graph.
 
 import type { DType } from "../runtime/index.ts";
-import { formatShape, type Shape } from "./dim.ts";
+import { formatShape, multiplyDims, type Shape } from "./dim.ts";
 import { type OpName, ops } from "./ops/index.ts";
-import type { Attributes, TypedShape } from "./ops/op.ts";
+import type { AttributeKind, Attributes, AttributeValue, TypedShape } from "./ops/op.ts";
 
 /** One tensor of a graph. Its node is undefined for inputs, initializers and constants. */
 export interface Value extends TypedShape {
@@ -31,6 +31,14 @@ export class GraphError extends Error {
 	override name = "GraphError";
 }
 
+const fits: Readonly<Record<AttributeKind, (value: AttributeValue) => boolean>> = {
+	int: Number.isInteger,
+	float: (value) => typeof value === "number",
+	string: (value) => typeof value === "string",
+	ints: (value) => Array.isArray(value) && value.every(Number.isInteger),
+	floats: (value) => Array.isArray(value) && value.every((item) => typeof item === "number"),
+};
+
 export class Graph {
 	readonly nodes: Node[] = [];
 	readonly inputs: Value[] = [];
@@ -44,13 +52,14 @@ export class Graph {
 
 	/** A tensor that is fed at every run. */
 	input(name: string, dtype: DType, shape: Shape): Value {
-		const value: Value = { graph: this, name: this.#claim(name), dtype, shape, node: undefined };
+		const canonical = shape.map((dim) => multiplyDims([dim]));
+		const value: Value = { graph: this, name: this.#claim(name), dtype, shape: canonical, node: undefined };
 		this.inputs.push(value);
 		return value;
 	}
 
 	/** A tensor that is given once, when the session is made; ONNX Runtime may repack it for speed. */
-	initializer(name: string, dtype: DType, shape: Shape): Value {
+	initializer(name: string, dtype: DType, shape: readonly number[]): Value {
 		const value: Value = { graph: this, name: this.#claim(name), dtype, shape, node: undefined };
 		this.initializers.push(value);
 		return value;
@@ -58,7 +67,12 @@ export class Graph {
 
 	/** A small constant stored in the graph itself. Equal constants are stored once. */
 	constant(data: ConstantData, shape: readonly number[], dtype: DType): Value {
-		const key = `${dtype}${formatShape(shape)}${data.length <= 64 ? data.join() : `#${this.#counter++}`}`;
+		const size = shape.reduce((product, dim) => product * dim, 1);
+		if (data.length !== size) {
+			throw new GraphError(`constant: ${data.length} elements for ${dtype}${formatShape(shape)}, which has ${size}`);
+		}
+		const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+		const key = `${dtype}${formatShape(shape)}${data.length <= 64 ? bytes.join() : `#${this.#counter++}`}`;
 		const known = this.#constantsByKey.get(key);
 		if (known) return known;
 		const value: Value = { graph: this, name: this.fresh("constant"), dtype, shape, node: undefined, constant: data };
@@ -83,8 +97,10 @@ export class Graph {
 		for (const input of inputs) {
 			if (input && input.graph !== this) throw new GraphError(`${op}: "${input.name}" belongs to another graph`);
 		}
-		for (const name of Object.keys(attributes)) {
-			if (!(name in definition.attributes)) throw new GraphError(`${op}: unknown attribute "${name}"`);
+		for (const [name, value] of Object.entries(attributes)) {
+			const kind = definition.attributes[name];
+			if (kind === undefined) throw new GraphError(`${op}: unknown attribute "${name}"`);
+			if (!fits[kind](value)) throw new GraphError(`${op}: attribute "${name}" is ${value}, expected ${kind}`);
 		}
 		let types: readonly TypedShape[];
 		try {
@@ -105,6 +121,7 @@ export class Graph {
 
 	/** Declares a result under a name of its choice. */
 	output(name: string, value: Value): void {
+		if (value.graph !== this) throw new GraphError(`output "${name}": "${value.name}" belongs to another graph`);
 		if (this.outputs.has(name)) throw new GraphError(`output "${name}" is declared twice`);
 		this.outputs.set(this.#claim(name), value);
 	}

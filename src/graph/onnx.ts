@@ -9,7 +9,7 @@ import { ops } from "./ops/index.ts";
 const opset = 21;
 const irVersion = 10;
 
-/** The model as protobuf bytes, ready for a session. */
+/** The model as protobuf bytes, ready for a session. Nodes that no output depends on are left out. */
 export function toOnnx(graph: Graph): Uint8Array {
 	return message([
 		integer(1, irVersion),
@@ -29,16 +29,28 @@ function graphMessage(graph: Graph): Uint8Array {
 		else aliases.push([name, value]);
 	}
 	const nameOf = (value: Value) => names.get(value) ?? value.name;
-	const parts = graph.nodes.map((node) => bytes(1, nodeMessage(node, nameOf)));
+	const { nodes, values } = needed(graph);
+	const parts = nodes.map((node) => bytes(1, nodeMessage(node, nameOf)));
 	for (const [name, value] of aliases) {
 		parts.push(bytes(1, message([text(1, nameOf(value)), text(2, name), text(4, "Identity")])));
 	}
 	parts.push(text(2, "attune"));
-	for (const value of graph.constants) parts.push(bytes(5, constantMessage(value)));
+	for (const value of graph.constants) if (values.has(value)) parts.push(bytes(5, constantMessage(value)));
 	for (const value of graph.initializers) parts.push(bytes(5, externalMessage(value)));
 	for (const value of graph.inputs) parts.push(bytes(11, valueInfo(value.name, value)));
 	for (const [name, value] of graph.outputs) parts.push(bytes(12, valueInfo(name, value)));
 	return message(parts);
+}
+
+/** What the outputs depend on. ONNX Runtime would run the other nodes as well. */
+function needed(graph: Graph): { nodes: Node[]; values: ReadonlySet<Value> } {
+	const values = new Set(graph.outputs.values());
+	const nodes = graph.nodes.toReversed().filter((node) => {
+		if (!node.outputs.some((output) => values.has(output))) return false;
+		for (const input of node.inputs) if (input) values.add(input);
+		return true;
+	});
+	return { nodes: nodes.reverse(), values };
 }
 
 function nodeMessage(node: Node, nameOf: (value: Value) => string): Uint8Array {
@@ -78,14 +90,14 @@ function externalMessage(value: Value): Uint8Array {
 function tensorHead(value: Value): Uint8Array[] {
 	return [
 		...value.shape.map((dim) => integer(1, dim as number)),
-		integer(2, onnxTypes[value.dtype as keyof typeof onnxTypes]),
+		integer(2, onnxTypes[value.dtype]),
 		text(8, value.name),
 	];
 }
 
 function valueInfo(name: string, { dtype, shape }: Value): Uint8Array {
 	const dims = shape.map((dim: Dim) => bytes(1, message([typeof dim === "number" ? integer(1, dim) : text(2, dim)])));
-	const tensor = message([integer(1, onnxTypes[dtype as keyof typeof onnxTypes]), bytes(2, message(dims))]);
+	const tensor = message([integer(1, onnxTypes[dtype]), bytes(2, message(dims))]);
 	return message([text(1, name), bytes(2, message([bytes(1, tensor)]))]);
 }
 

@@ -2,7 +2,16 @@
 
 import type { Dim } from "../dim.ts";
 import { formatShape } from "../dim.ts";
-import { intAttribute, need, needBroadcast, needSameType, type OpDefinition, type OpInput } from "./op.ts";
+import {
+	intAttribute,
+	need,
+	needAtMost,
+	needBroadcast,
+	needFloat,
+	needSameType,
+	type OpDefinition,
+	type OpInput,
+} from "./op.ts";
 
 function product(a: OpInput, b: OpInput, transpose: { a: boolean; b: boolean }) {
 	if (a.shape.length < 2 || b.shape.length < 2) throw new Error("both sides need rank 2 or more");
@@ -14,7 +23,7 @@ function product(a: OpInput, b: OpInput, transpose: { a: boolean; b: boolean }) 
 		);
 	}
 	const batch = needBroadcast(a.shape.slice(0, -2), b.shape.slice(0, -2));
-	return { dtype: needSameType(a, b), shape: [...batch, rows, columns] };
+	return { dtype: needSameType(needFloat(a), needFloat(b)), shape: [...batch, rows, columns] };
 }
 
 function lastTwo({ shape }: OpInput, transposed: boolean): [Dim, Dim] {
@@ -26,13 +35,17 @@ export const matmul = {
 	MatMul: {
 		domain: "",
 		attributes: {},
-		infer: (inputs) => [product(need(inputs, 0), need(inputs, 1), { a: false, b: false })],
+		infer: (inputs) => {
+			needAtMost(inputs, 2);
+			return [product(need(inputs, 0), need(inputs, 1), { a: false, b: false })];
+		},
 	},
 	/** alpha * A B over the last two axes, either side transposed. */
 	FusedMatMul: {
 		domain: "com.microsoft",
 		attributes: { transA: "int", transB: "int", alpha: "float" },
 		infer: (inputs, attributes) => {
+			needAtMost(inputs, 2);
 			const transpose = {
 				a: intAttribute(attributes, "transA", 0) === 1,
 				b: intAttribute(attributes, "transB", 0) === 1,
@@ -45,6 +58,7 @@ export const matmul = {
 		domain: "",
 		attributes: { transA: "int", transB: "int", alpha: "float", beta: "float" },
 		infer: (inputs, attributes) => {
+			needAtMost(inputs, 3);
 			const a = need(inputs, 0);
 			const b = need(inputs, 1);
 			if (a.shape.length !== 2 || b.shape.length !== 2) throw new Error("Gemm takes matrices of rank 2");
@@ -54,6 +68,7 @@ export const matmul = {
 			};
 			const out = product(a, b, transpose);
 			const c = inputs[2];
+			if (c) needSameType(a, c);
 			if (c && needBroadcast(c.shape, out.shape).some((dim, axis) => dim !== out.shape[axis])) {
 				throw new Error(`C ${formatShape(c.shape)} does not broadcast to ${formatShape(out.shape)}`);
 			}
@@ -65,7 +80,9 @@ export const matmul = {
 		domain: "com.microsoft",
 		attributes: { K: "int", N: "int", bits: "int", block_size: "int", accuracy_level: "int" },
 		infer: (inputs, attributes) => {
-			const a = need(inputs, 0);
+			const a = needFloat(need(inputs, 0));
+			needSameType(a, need(inputs, 2));
+			if (need(inputs, 1).dtype !== "uint8") throw new Error(`the blocks are ${need(inputs, 1).dtype}, not uint8`);
 			if (a.shape.at(-1) !== attributes.K) throw new Error(`the last axis is ${a.shape.at(-1)}, K is ${attributes.K}`);
 			return [{ dtype: a.dtype, shape: [...a.shape.slice(0, -1), attributes.N as number] }];
 		},

@@ -44,6 +44,28 @@ export function needSameType(a: TypedShape, b: TypedShape): DType {
 	return a.dtype;
 }
 
+const floats: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
+
+export function needFloat(x: OpInput): OpInput {
+	if (!floats.includes(x.dtype)) throw new Error(`"${x.name}" is ${x.dtype}, not floating point`);
+	return x;
+}
+
+export function needNumber(x: OpInput): OpInput {
+	if (x.dtype === "bool") throw new Error(`"${x.name}" is bool, not a number`);
+	return x;
+}
+
+export function needInteger(x: OpInput): OpInput {
+	if (x.dtype === "bool" || floats.includes(x.dtype)) throw new Error(`"${x.name}" is ${x.dtype}, not an integer`);
+	return x;
+}
+
+/** Throws when there are more inputs than the operator knows. */
+export function needAtMost(inputs: readonly unknown[], most: number): void {
+	if (inputs.length > most) throw new Error(`${inputs.length} inputs, at most ${most} are known`);
+}
+
 export function needBroadcast(a: Shape, b: Shape): Shape {
 	const shape = broadcast(a, b);
 	if (!shape) throw new Error(`shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`);

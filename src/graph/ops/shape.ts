@@ -6,6 +6,7 @@ import {
 	heldShape,
 	intAttribute,
 	need,
+	needAtMost,
 	needBroadcast,
 	needConstant,
 	needSameType,
@@ -23,6 +24,8 @@ export const shape = {
 		infer: (inputs) => {
 			const x = need(inputs, 0);
 			const target = needShape(inputs, 1);
+			if (target.filter((dim) => dim === -1).length > 1)
+				throw new Error(`${formatShape(target)} leaves two sizes open`);
 			const rest = divideDim(multiplyDims(x.shape), multiplyDims(target.filter((dim) => dim !== -1)));
 			const shape = target.map((dim) => (dim === -1 ? (rest ?? 0) : dim));
 			if (multiplyDims(shape) !== multiplyDims(x.shape)) {
@@ -44,7 +47,7 @@ export const shape = {
 		attributes: { perm: "ints" },
 		infer: (inputs, attributes) => {
 			const x = need(inputs, 0);
-			const perm = attributes.perm as readonly number[];
+			const perm = (attributes.perm ?? []) as readonly number[];
 			if (
 				!sameShape(
 					[...perm].sort((a, b) => a - b),
@@ -94,15 +97,19 @@ export const shape = {
 			return [parts.every((part) => part !== undefined) ? { ...out, shapeOf: parts.flat() } : out];
 		},
 	},
-	/** starts, ends, axes, steps are constants; a sliced axis must have a known size. */
+	/** starts, ends and axes are constants (no steps); a sliced axis must have a known size. */
 	Slice: {
 		domain: "",
 		attributes: {},
 		infer: (inputs) => {
 			const x = need(inputs, 0);
+			needAtMost(inputs, 4);
 			const starts = needConstant(inputs, 1);
 			const ends = needConstant(inputs, 2);
 			const axes = needConstant(inputs, 3);
+			if (ends.length !== starts.length || axes.length !== starts.length) {
+				throw new Error("starts, ends and axes differ in length");
+			}
 			const out = [...x.shape];
 			axes.forEach((given, i) => {
 				const axis = normalizeAxis(given, x.shape.length);
