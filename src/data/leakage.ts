@@ -46,7 +46,7 @@ export class LeakageFinder {
 		this.#spreadFrom({ file: place.file, line: place.line, side: "train", print: fingerprintOf(text), text });
 	}
 
-	/** The leaks, after all rows were told. Call it once. */
+	/** The leaks in the order of their rows, after all rows were told. Call it once. */
 	finish(): Leak[] {
 		// Rows that were moved pull others along; then validation is compared with test.
 		if (this.#policy === "move") {
@@ -58,7 +58,7 @@ export class LeakageFinder {
 		if (this.#policy === "move") {
 			for (const number of this.#leaks.keys()) this.#spreadFrom(this.#heldOut[number] as HeldOut);
 		}
-		return [...this.#leaks.values()];
+		return [...this.#leaks].sort(([a], [b]) => a - b).map(([, leak]) => leak);
 	}
 
 	/** The side on which a held-out row ends up; undefined when it was removed. */
