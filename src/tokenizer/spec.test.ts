@@ -111,7 +111,11 @@ describe("an error by name", () => {
 		const tokenizer = load(json);
 		expect(tokenizer.encode("hello")).toEqual([259]);
 		expect(() => tokenizer.encode("zoo")).toThrow(code("TOKENIZER_UNKNOWN_BYTE"));
-		(json.model as { unk_token: string }).unk_token = "<|endoftext|>";
+		json.model.unk_token = "<|endoftext|>";
+		expect(() => load(json).encode("zoo")).toThrow(code("TOKENIZER_UNKNOWN_BYTE"));
+		json.added_tokens.push(newAddedToken("<unk>", 261));
+		json.model.unk_token = "<unk>";
+		expect(load(json).encode("zhello")).toEqual([261, 259]);
 	});
 });
 

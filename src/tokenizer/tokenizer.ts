@@ -4,22 +4,18 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../util/errors.ts";
-import { byteLevelEngine } from "./byte-level-engine.ts";
-import { characterEngine } from "./character-engine.ts";
+import { engineFor } from "./choose-engine.ts";
 import type { DecodeOptions, StreamDecoder, Tokenizer } from "./contract.ts";
 import type { Engine } from "./engine.ts";
 import { libraryEngine } from "./library-engine.ts";
-import { byteLevelSplitter } from "./pre-tokenizer.ts";
 import {
 	type AddedTokenJson,
-	checkedMerges,
 	checkSpec,
 	newAddedToken,
 	parseTokenizerFiles,
 	type TokenizerFiles,
 	type TokenizerJson,
 	type TokenizerSpec,
-	vocabularyEntries,
 } from "./spec.ts";
 import { wellFormed } from "./well-formed.ts";
 
@@ -52,14 +48,14 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
 /** The same from the contents of the files. `where` names their place in errors. */
 export function tokenizerFromFiles(files: TokenizerFiles, { where = "tokenizer" }: { where?: string } = {}): Tokenizer {
 	const spec = parseTokenizerFiles(files, { where });
-	return new LoadedTokenizer(spec, engineFor(spec, where));
+	return new LoadedTokenizer(spec, engineFor(spec, { where }));
 }
 
 /** A tokenizer from a tokenizer.json that was made here. */
 export function tokenizerFromJson(json: TokenizerJson, { endOfText }: { endOfText: string }): Tokenizer {
 	const config = { bos_token: endOfText, eos_token: endOfText };
 	const spec = checkSpec(json, { config, chatTemplate: undefined, where: "tokenizer.json" });
-	return new LoadedTokenizer(spec, engineFor(spec, "tokenizer.json"));
+	return new LoadedTokenizer(spec, engineFor(spec, { where: "tokenizer.json" }));
 }
 
 /**
@@ -80,48 +76,6 @@ export function checkTokenizerMatches(tokenizer: Tokenizer, vocabularySize: numb
 			hint: "Use the tokenizer that was saved beside the model.",
 		},
 	);
-}
-
-function engineFor({ json, config, tokens }: TokenizerSpec, where: string): Engine {
-	const { model } = json;
-	const vocab = new Map(vocabularyEntries(model));
-	const isBpe = model.type === "BPE" || (model.type === undefined && model.merges !== undefined);
-	const normalize = json.normalizer === null ? asIs : json.normalizer.type === "NFC" ? composed : undefined;
-	if (isBpe && normalize !== undefined && json.decoder?.type === "ByteLevel") {
-		const split = byteLevelSplitter(json.pre_tokenizer);
-		if (split !== undefined && !model.continuing_subword_prefix && !model.end_of_word_suffix) {
-			const merges = checkedMerges(model, { vocab, where });
-			checkMergesReach(merges, { size: vocab.size, where });
-			const unknownId = typeof model.unk_token === "string" ? tokens.get(model.unk_token) : undefined;
-			const bpe = { vocab, merges, unknownId, ignoreMerges: model.ignore_merges === true };
-			return byteLevelEngine(bpe, { split, normalize });
-		}
-	}
-	if (model.type === "WordLevel") {
-		const special = new Set(json.added_tokens.map((token) => token.content));
-		const odd = [...vocab.keys()].find((token) => [...token].length !== 1 && !special.has(token));
-		if (odd === undefined && json.pre_tokenizer?.type === "Split") return characterEngine(vocab);
-		throw new UserError("TOKENIZER_UNSUPPORTED", "Tokenizers of whole words are not supported.", {
-			where,
-			...(odd === undefined ? {} : { found: `the token ${JSON.stringify(odd)} in a WordLevel model` }),
-			expected: "BPE, Unigram, WordPiece, or a WordLevel model of single characters",
-		});
-	}
-	return libraryEngine(json, config);
-}
-
-const asIs = (text: string): string => text;
-const composed = (text: string): string => text.normalize("NFC");
-
-/** A vocabulary of words with hardly a merge to build them would encode everything as single bytes. */
-function checkMergesReach(merges: readonly unknown[], { size, where }: { size: number; where: string }): void {
-	if (size > 1024 && merges.length < size / 2) {
-		throw new UserError("TOKENIZER_INVALID", `The vocabulary has ${size} tokens but only ${merges.length} merges.`, {
-			where,
-			expected: "about one merge for each token that is longer than a byte",
-			hint: "merges.txt, or the merges of tokenizer.json, is cut off or belongs to another tokenizer.",
-		});
-	}
 }
 
 class LoadedTokenizer implements Tokenizer {

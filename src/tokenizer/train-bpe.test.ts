@@ -80,6 +80,12 @@ test("an impossible size and a missing text are errors by name", async () => {
 	);
 });
 
+test("a special token that text would become is an error by name", async () => {
+	const train = (special: string) => trainBpe(["tea,tea,tea"], { vocabularySize: 300, specialTokens: [special] });
+	await expect(train("t")).rejects.toThrow(expect.objectContaining({ code: "TOKENIZER_TOKEN_TAKEN" }));
+	await expect(train("tea")).rejects.toThrow(expect.objectContaining({ code: "TOKENIZER_SPECIAL_IN_TEXT" }));
+});
+
 test("257 tokens are the bytes and the end", async () => {
 	const tokenizer = await trainBpe(["a"], { vocabularySize: 257 });
 	expect([tokenizer.size, tokenizer.encode("aé").length]).toEqual([257, 3]);

@@ -56,6 +56,12 @@ export async function* trainBpeEvents(
 			hint: "For fewer tokens, use a character tokenizer.",
 		});
 	}
+	const byte = special.find((token) => byteAlphabet.includes(token));
+	if (byte !== undefined) {
+		throw new UserError("TOKENIZER_TOKEN_TAKEN", `${JSON.stringify(byte)} cannot be a special token: it is a byte.`, {
+			hint: "Spell special tokens as text does not, such as <name>.",
+		});
+	}
 	const words = new Map<string, number>();
 	let count = 0;
 	for await (const text of texts) {
