@@ -14,7 +14,6 @@ const STATUS = "void*";
 const PATH = process.platform === "win32" ? "str16" : "str";
 
 const SLOTS = {
-	GetErrorCode: [1, "int", [P]],
 	GetErrorMessage: [2, "str", [P]],
 	CreateEnv: [3, STATUS, ["int", "str", P]],
 	CreateSessionFromArray: [8, STATUS, [P, P, "size_t", P, P]],
@@ -50,14 +49,9 @@ const SLOTS = {
 	ReleaseRunOptions: [97, "void", [P]],
 	ReleaseTensorTypeAndShapeInfo: [99, "void", [P]],
 	ReleaseSessionOptions: [100, "void", [P]],
-	SessionEndProfiling: [110, STATUS, [P, P, P]],
 	AddSessionConfigEntry: [130, STATUS, [P, "str", "str"]],
-	AddExternalInitializers: [210, STATUS, [P, P, P, "size_t"]],
-	CreateAndRegisterAllocator: [144, STATUS, [P, P, P]],
 	AddInitializer: [150, STATUS, [P, "str", P]],
-	ReleaseArenaCfg: [157, "void", [P]],
-	CreateArenaCfgV2: [164, STATUS, [P, P, "size_t", P]],
-	AddRunConfigEntry: [165, STATUS, [P, "str", "str"]],
+	AddExternalInitializers: [210, STATUS, [P, P, P, "size_t"]],
 	SetDeterministicCompute: [273, STATUS, [P, "bool"]],
 } as const satisfies Record<string, readonly [slot: number, result: string, args: readonly string[]]>;
 

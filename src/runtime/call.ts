@@ -5,6 +5,7 @@ import type { Pointer } from "./api.ts";
 import { check, out, RuntimeError } from "./errors.ts";
 import { disposeWith, Handle } from "./handle.ts";
 import { library } from "./library.ts";
+import { onNativeThread } from "./native-threads.ts";
 import { addressOf, copyOut, Tensor } from "./tensor.ts";
 
 export interface CallRequest {
@@ -56,19 +57,25 @@ export class Call {
 
 	/** Rejects with the signal's reason when it stopped the run; a run that finished first resolves. */
 	async run(signal: AbortSignal | undefined): Promise<void> {
-		signal?.throwIfAborted();
+		const args = this.#begin();
+		try {
+			await onNativeThread(() => this.#execute(args, signal), { signal });
+		} finally {
+			this.#end();
+		}
+	}
+
+	async #execute(args: Arguments, signal: AbortSignal | undefined): Promise<void> {
 		const { api } = library();
 		const { where } = this.#request;
-		const a = this.#begin();
 		const options = signal === undefined ? null : out(api, where, (result) => api.CreateRunOptions(result));
 		const stop = () => check(api, api.RunOptionsSetTerminate(options), where);
 		signal?.addEventListener("abort", stop, { once: true });
 		try {
 			const status = await new Promise<Pointer | null>((resolve, reject) => {
+				const { session, inputNames, inputs, outputNames, outputs } = args;
 				const done = (error: unknown, result: Pointer | null) => (error ? reject(error) : resolve(result));
-				const n = a.inputs.length;
-				const m = a.outputs.length;
-				api.Run.async(a.session, options, a.inputNames, a.inputs, n, a.outputNames, m, a.outputs, done);
+				api.Run.async(session, options, inputNames, inputs, inputs.length, outputNames, outputs.length, outputs, done);
 			});
 			if (status !== null && signal?.aborted) {
 				api.ReleaseStatus(status);
@@ -78,7 +85,6 @@ export class Call {
 		} finally {
 			signal?.removeEventListener("abort", stop);
 			if (options !== null) api.ReleaseRunOptions(options);
-			this.#end();
 		}
 	}
 
@@ -86,19 +92,21 @@ export class Call {
 	results(): Record<string, Tensor> {
 		const { api } = library();
 		const { outputs, where } = this.#request;
-		const a = this.#handle.retain();
-		const results = Object.entries(outputs).map(([name, output], i) => {
-			if (output instanceof Tensor) return [name, output] as const;
-			const value = a.outputs[i] as Pointer;
-			try {
-				return [name, copyOut(value, where)] as const;
-			} finally {
-				api.ReleaseValue(value);
-				a.outputs[i] = 0n;
+		const values = this.#handle.retain().outputs;
+		const allocated = (i: number) => values[i] as Pointer;
+		try {
+			return Object.fromEntries(
+				Object.entries(outputs).map(([name, output], i) => [
+					name,
+					output === "allocate" ? copyOut(allocated(i), where) : output,
+				]),
+			);
+		} finally {
+			for (const [i, output] of Object.values(outputs).entries()) {
+				if (output === "allocate") api.ReleaseValue(allocated(i));
 			}
-		});
-		this.#handle.release();
-		return Object.fromEntries(results);
+			this.#handle.release();
+		}
 	}
 
 	dispose(): void {

@@ -21,7 +21,7 @@ export class RuntimeError extends Error {
 /** Throws when `status` is an error, and frees it. `where` names the session or the call. */
 export function check(api: OrtApi, status: Pointer | null, where: string): void {
 	if (status === null) return;
-	const message = api.GetErrorMessage(status);
+	const message = api.GetErrorMessage(status).trim();
 	api.ReleaseStatus(status);
 	throw new RuntimeError(classify(message), message, where);
 }

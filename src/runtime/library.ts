@@ -64,7 +64,11 @@ function locate(): string {
 	return join(dirname(manifest), "bin", "napi-v6", process.platform, process.arch, file);
 }
 
+/** Calls run on stacks of koffi's own. Its 128 KiB are too few to trust kernels with; 8 MiB is what a thread has. */
+const STACK_BYTES = 8 * 1024 * 1024;
+
 function open(path: string): Library {
+	koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
 	let shared: LibraryHandle;
 	try {
 		shared = koffi.load(path);
@@ -88,14 +92,15 @@ function open(path: string): Library {
 	return {
 		api,
 		shared,
-		env: get((result) => api.CreateEnv(LOG_ERROR, "attune", result)),
+		env: get((result) => api.CreateEnv(LOG_FATAL, "attune", result)),
 		cpuMemory: get((result) => api.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY, result)),
 		allocator: get((result) => api.GetAllocatorWithDefaultOptions(result)),
 	};
 }
 
-// OrtLoggingLevel, OrtAllocatorType and OrtMemType of onnxruntime_c_api.h.
-const LOG_ERROR = 3;
+// OrtLoggingLevel, OrtAllocatorType and OrtMemType of onnxruntime_c_api.h. Errors are thrown: logged as well, they would
+// stand twice on the terminal.
+const LOG_FATAL = 4;
 const DEVICE_ALLOCATOR = 0;
 const DEFAULT_MEMORY = 0;
 

@@ -7,6 +7,7 @@ import { physicalCores } from "./cores.ts";
 import { check, out } from "./errors.ts";
 import { disposeWith, Handle } from "./handle.ts";
 import { type Library, library } from "./library.ts";
+import { onNativeThread } from "./native-threads.ts";
 import { addressOf, type Tensor } from "./tensor.ts";
 
 export interface SessionOptions {
@@ -14,13 +15,19 @@ export interface SessionOptions {
 	name?: string;
 	/** Threads that work on one node; results depend on it in their last bits. Default: physicalCores(). */
 	threads?: number;
-	/** Values for those initializers of the graph whose data is external. Their memory is shared, not copied. */
+	/**
+	 * Values for those initializers of the graph whose data is external. Their memory is shared, not copied, but nodes
+	 * such as MatMul keep a rearranged copy unless config has "session.disable_prepacking": "1". Frozen from now on.
+	 */
 	initializers?: Record<string, Tensor>;
 	/** Graph optimisations of ONNX Runtime. Default "all". */
 	optimization?: keyof typeof OPTIMIZATION_LEVELS;
 	/** Session configuration entries (onnxruntime_session_options_config_keys.h); they win over ours. */
 	config?: Record<string, string>;
-	/** Plan the memory of a run from the first one with the same shapes. Default true. */
+	/**
+	 * Plan one block of memory for a run, from the first one with the same shapes. Default false: on a training graph of
+	 * GPT-2 it took 1.6 times the memory and saved no time, and every new shape is remembered for ever.
+	 */
 	memoryPattern?: boolean;
 	/** Keep freed memory for the next run. Default true. */
 	arena?: boolean;
@@ -71,12 +78,15 @@ export class Session {
 		const opened = library();
 		const where = options.name ?? "session";
 		const initializers = Object.entries(options.initializers ?? {});
+		const handles = initializers.map(([, tensor]) => tensor.handle);
 		const native = nativeOptions(options, where);
+		const values = BigUint64Array.from(handles, (handle) => handle.retain());
 		try {
-			addInitializers(native, { initializers, where });
+			addInitializers(native, { names: initializers.map(([name]) => name), values, where });
 			const pointer = await load(model, { library: opened, native, where });
 			return new Session(sessionHandle(pointer, { where, initializers }), where);
 		} finally {
+			for (const handle of handles) handle.release();
 			opened.api.ReleaseSessionOptions(native);
 		}
 	}
@@ -155,7 +165,7 @@ function nativeOptions(options: SessionOptions, where: string): Pointer {
 		must(api.SetIntraOpNumThreads(native, options.threads ?? physicalCores()));
 		must(api.SetDeterministicCompute(native, true));
 		must(api.SetSessionGraphOptimizationLevel(native, OPTIMIZATION_LEVELS[options.optimization ?? "all"]));
-		must(options.memoryPattern === false ? api.DisableMemPattern(native) : api.EnableMemPattern(native));
+		must(options.memoryPattern ? api.EnableMemPattern(native) : api.DisableMemPattern(native));
 		must(options.arena === false ? api.DisableCpuMemArena(native) : api.EnableCpuMemArena(native));
 		if (options.profile !== undefined) must(api.EnableProfiling(native, options.profile));
 		for (const [key, value] of Object.entries({ ...CONFIG, ...options.config })) {
@@ -170,51 +180,59 @@ function nativeOptions(options: SessionOptions, where: string): Pointer {
 
 type Initializers = readonly (readonly [name: string, tensor: Tensor])[];
 
-function addInitializers(native: Pointer, { initializers, where }: { initializers: Initializers; where: string }) {
-	if (initializers.length === 0) return;
+/**
+ * Each value is given twice. As external data ONNX Runtime copies it, for the optimiser to look at, and drops the copy
+ * once the graph is ready; as an initializer it is then used where it lies. The first alone would keep the copy, the
+ * second alone is rejected because the graph's external data is not to be found.
+ */
+function addInitializers(
+	native: Pointer,
+	{ names, values, where }: { names: readonly string[]; values: BigUint64Array; where: string },
+): void {
+	if (names.length === 0) return;
 	const { api } = library();
-	const names = initializers.map(([name]) => cString(name));
-	const values = BigUint64Array.from(initializers, ([, tensor]) => tensor.handle.retain());
-	const status = api.AddExternalInitializers(native, BigUint64Array.from(names, addressOf), values, values.length);
-	for (const [, tensor] of initializers) tensor.handle.release();
-	check(api, status, where);
+	const texts = names.map(cString);
+	const addresses = BigUint64Array.from(texts, addressOf);
+	check(api, api.AddExternalInitializers(native, addresses, values, values.length), where);
+	for (const [i, name] of names.entries()) check(api, api.AddInitializer(native, name, values[i] as Pointer), where);
 }
 
+/** Memory that native threads read or write. Nothing else of ours need hold it until they are done. */
 const inUse = new Set<readonly ArrayBufferView[]>();
 
-async function load(
+function load(
 	model: Uint8Array,
 	{ library: { api, env }, native, where }: { library: Library; native: Pointer; where: string },
 ): Promise<Pointer> {
-	const result = new BigUint64Array(1);
-	// The native thread reads and writes their memory; nothing else of ours may hold them until it is done.
-	const used = [model, result];
-	inUse.add(used);
-	try {
-		const status = await new Promise<Pointer | null>((resolve, reject) => {
-			api.CreateSessionFromArray.async(env, model, model.byteLength, native, result, (error, value) =>
-				error ? reject(error) : resolve(value),
-			);
-		});
-		check(api, status, where);
-		return result[0] as Pointer;
-	} finally {
-		inUse.delete(used);
-	}
+	return onNativeThread(async () => {
+		const result = new BigUint64Array(1);
+		const used = [model, result];
+		inUse.add(used);
+		try {
+			const status = await new Promise<Pointer | null>((resolve, reject) => {
+				api.CreateSessionFromArray.async(env, model, model.byteLength, native, result, (error, value) =>
+					error ? reject(error) : resolve(value),
+				);
+			});
+			check(api, status, where);
+			return result[0] as Pointer;
+		} finally {
+			inUse.delete(used);
+		}
+	});
 }
 
-/** The handle holds the initializers: ONNX Runtime reads their memory as long as the session lives. */
+/** What each session reads as long as it lives: the memory of its initializers. */
+const shared = new Map<Pointer, Initializers>();
+
 function sessionHandle(pointer: Pointer, options: { where: string; initializers: Initializers }): Handle<Pointer> {
-	const { api } = library();
-	const { where, initializers } = options;
-	const kept = new Set(initializers);
-	return new Handle(pointer, {
-		what: where,
-		free: (session) => {
-			api.ReleaseSession(session);
-			kept.clear();
-		},
-	});
+	shared.set(pointer, options.initializers);
+	return new Handle(pointer, { what: options.where, free: releaseSession });
+}
+
+function releaseSession(pointer: Pointer): void {
+	library().api.ReleaseSession(pointer);
+	shared.delete(pointer);
 }
 
 function valueNames(session: Pointer, { kind, where }: { kind: "Input" | "Output"; where: string }): string[] {
