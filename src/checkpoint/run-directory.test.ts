@@ -407,7 +407,7 @@ describe("killed", () => {
 		});
 		const rng = new Rng(1);
 		let last = 0;
-		for (let round = 0; round < 12; round++) {
+		for (let round = 0; round < 8; round++) {
 			const child = spawn(process.execPath, [join(folder, "main.mjs"), path], { stdio: ["ignore", "pipe", "inherit"] });
 			const exited = once(child, "exit");
 			await Promise.race([once(child.stdout, "data"), exited]);
@@ -431,7 +431,7 @@ describe("killed", () => {
 			const done = (await readRunEvents(path)).filter(({ type }) => type === "step-done").map(({ step }) => step);
 			expect(done).toEqual(done.map((_, i) => i + 1));
 		}
-		expect(last).toBeGreaterThan(5);
+		expect(last).toBeGreaterThan(3);
 		const run = await openRun(path);
 		expect((await readdir(path)).sort()).toEqual(["checkpoints", "events.jsonl", "manifest.json", "run.lock"]);
 		expect((await readdir(join(path, "checkpoints"))).every((name) => name.startsWith("step-"))).toBe(true);

@@ -31,7 +31,7 @@ export async function createRun(
 	{ manifest, overwrite = false, alsoWrites = [] }: CreateRunOptions,
 ): Promise<RunDirectory> {
 	try {
-		await checkFree(path, { overwrite });
+		await assertOutputFree(path, { overwrite });
 		await mkdir(path, { recursive: true });
 	} catch (error) {
 		throw fileError(error, { doing: "write", path });
@@ -39,7 +39,7 @@ export async function createRun(
 	const release = await takeLock(join(path, lockFile), { what: `The run ${path}` });
 	try {
 		// Again, now that nobody else can make a run there.
-		await checkFree(path, { overwrite });
+		await assertOutputFree(path, { overwrite });
 		await clean(path);
 		await removeRun(path, alsoWrites);
 		await writeFileAtomic(join(path, manifestFile), formatManifest(manifest));
@@ -134,7 +134,8 @@ async function existingNames(path: string): Promise<string[]> {
 	}
 }
 
-async function checkFree(path: string, { overwrite }: { overwrite: boolean }): Promise<void> {
+/** Throws UserError unless a run may be created at the path: for finding out before hours of work. */
+export async function assertOutputFree(path: string, { overwrite }: { overwrite: boolean }): Promise<void> {
 	const names = await existingNames(path);
 	if (names.length === 0) return;
 	if (!overwrite) {

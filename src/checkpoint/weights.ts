@@ -52,7 +52,7 @@ export async function namesIn(directory: string): Promise<string[]> {
 
 async function openShards(directory: string): Promise<WeightsReader & { path: string }> {
 	const path = await resolveInside(directory, weightsIndexFile);
-	const wanted = await readIndex(path);
+	const wanted = await readWeightsIndex(path);
 	const shards: SafetensorsFile[] = [];
 	try {
 		const owner = new Map<string, SafetensorsFile>();
@@ -77,8 +77,8 @@ async function openShards(directory: string): Promise<WeightsReader & { path: st
 	}
 }
 
-/** Tensor name to shard name. */
-async function readIndex(path: string): Promise<Map<string, string>> {
+/** Tensor name to the name of its file, checked to lead nowhere else. Throws UserError for a malformed index. */
+export async function readWeightsIndex(path: string): Promise<Map<string, string>> {
 	let index: unknown;
 	try {
 		index = JSON.parse(await readFile(path, "utf8"));
