@@ -32,4 +32,7 @@ export interface Recipes {
 export type RecipeLoaders = { readonly [Name in keyof Recipes]?: () => Promise<Recipes[Name]> };
 
 /** One row a recipe: `finetune: async () => (await import("../recipes/finetune.ts")).finetune`. */
-export const recipes: RecipeLoaders = {};
+export const recipes: RecipeLoaders = {
+	finetune: async () => (await import("../recipes/finetune.ts")).finetune,
+	pretrain: async () => (await import("../recipes/pretrain.ts")).pretrain,
+};

@@ -1,9 +1,9 @@
 // A model in memory: architecture, sizes, weights and the tokenizer that belongs to them. Read from and written to a
 // directory in the Hugging Face layout.
 
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { namesIn, notAModel, openWeights } from "../checkpoint/weights.ts";
+import { openModelDirectory, writeModelDirectory } from "../checkpoint/model-directory.ts";
+import type { WeightsReader } from "../checkpoint/safetensors.ts";
+import type { TensorEntry } from "../checkpoint/safetensors-write.ts";
 import type { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { chatTemplateFor } from "../tokenizer/chat-template.ts";
 import { checkTokenizerMatches, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -49,96 +49,119 @@ export function createModel(
 }
 
 /**
- * Reads config.json, the weights and the tokenizer. Tokens that the chat template needs and the base lacks get embedding
- * rows that start at the mean of the others. Throws UserError when something is missing, malformed or does not match.
+ * Reads a model directory (or the model of a run directory). Tokens that the chat template needs and the base lacks get
+ * embedding rows that start at the mean of the others. Throws UserError when something is missing, malformed or does not
+ * match.
  */
-export async function loadModel(directory: string): Promise<Model> {
-	const names = await namesIn(directory);
-	if (!names.includes("config.json")) {
-		throw notAModel(directory, {
-			lookedFor: "config.json",
-			found: names.slice(0, 10).join(", ") || "an empty directory",
-		});
+export async function loadModel(path: string): Promise<Model> {
+	const directory = await openModelDirectory(path);
+	try {
+		const architecture = architectureFor(directory.config);
+		const baseConfig = architecture.parseConfig(directory.config);
+		const base = await loadTokenizer(directory.path);
+		const { vocabulary } = architecture.sizes(baseConfig);
+		checkTokenizerMatches(base, vocabulary);
+		const { tokenizer, template } = chatTemplateFor(base);
+		const config = tokenizer.size > vocabulary ? architecture.withVocabulary(baseConfig, tokenizer.size) : baseConfig;
+		const where = directory.path;
+		const parameters = await readParameters(directory.weights, { architecture, baseConfig, config, where });
+		const firstNewToken = base.size;
+		if (firstNewToken < tokenizer.size) {
+			startAtMean(parameters.get(architecture.embedding) as Float32Array, {
+				channels: architecture.sizes(config).channels,
+				firstNewToken,
+			});
+		}
+		return { architecture, config, tokenizer, template, parameters, firstNewToken };
+	} finally {
+		await directory.close();
 	}
-	const json = parseJson(await readFile(join(directory, "config.json"), "utf8"), join(directory, "config.json"));
-	const architecture = architectureFor(json);
-	const baseConfig = architecture.parseConfig(json);
-	const base = await loadTokenizer(directory);
-	const { vocabulary } = architecture.sizes(baseConfig);
-	checkTokenizerMatches(base, vocabulary);
-	const { tokenizer, template } = chatTemplateFor(base);
-	const config = tokenizer.size > vocabulary ? architecture.withVocabulary(baseConfig, tokenizer.size) : baseConfig;
-	const parameters = await readParameters(directory, { architecture, baseConfig, config });
-	const firstNewToken = template.addedTokens.length > 0 ? base.size : tokenizer.size;
-	if (firstNewToken < tokenizer.size)
-		startAtMean(parameters.get(architecture.embedding) as Float32Array, { architecture, config, firstNewToken });
-	return { architecture, config, tokenizer, template, parameters, firstNewToken };
+}
+
+/** Writes a model directory that Hugging Face Transformers loads unchanged. `as`: the number format of the weights. */
+export async function saveModel(
+	path: string,
+	model: Model,
+	{ as = "F32" }: { as?: "F32" | "F16" | "BF16" } = {},
+): Promise<void> {
+	const { architecture, config, tokenizer, template, parameters } = model;
+	const end = tokenizer.endOfTextId;
+	const torchType = { F32: "float32", F16: "float16", BF16: "bfloat16" }[as];
+	const named = { bos_token_id: end, eos_token_id: end };
+	await writeModelDirectory(path, {
+		files: {
+			"config.json": { ...architecture.configJson(config), ...named, torch_dtype: torchType },
+			"generation_config.json": { _from_model_config: false, ...named, eos_token_id: [...template.stopIds] },
+			...tokenizer.files(template.jinja),
+		},
+		weights: parameterEntries(architecture, { config, parameters, as }),
+	});
+}
+
+/** The parameters as tensors of a safetensors file, under the names they are saved with. */
+export function parameterEntries(
+	architecture: AnyArchitecture,
+	{
+		config,
+		parameters,
+		as = "F32",
+	}: { config: unknown; parameters: ReadonlyMap<string, Float32Array>; as?: "F32" | "F16" | "BF16" },
+): TensorEntry[] {
+	return architecture.parameters(config).flatMap(({ name, shape }) => {
+		const data = parameters.get(name);
+		return data ? [{ name: architecture.fileName(name), shape, data, as }] : [];
+	});
 }
 
 async function readParameters(
-	directory: string,
-	{ architecture, baseConfig, config }: { architecture: AnyArchitecture; baseConfig: unknown; config: unknown },
+	reader: WeightsReader,
+	{
+		architecture,
+		baseConfig,
+		config,
+		where,
+	}: { architecture: AnyArchitecture; baseConfig: unknown; config: unknown; where: string },
 ): Promise<Map<string, Float32Array>> {
-	const reader = await openWeights(directory);
-	try {
-		const fileNames = new Map<string, string>();
-		for (const fileName of reader.tensors.keys()) {
-			const name = architecture.canonicalName(fileName);
-			if (name !== undefined) fileNames.set(name, fileName);
-		}
-		const parameters = new Map<string, Float32Array>();
-		const grown = new Map(architecture.parameters(config).map((spec) => [spec.name, sizeOf(spec)]));
-		for (const spec of architecture.parameters(baseConfig)) {
-			const fileName = fileNames.get(spec.name);
-			if (fileName === undefined) {
-				throw new UserError("WEIGHT_MISSING", `The weights lack the tensor ${spec.name}.`, {
-					where: reader.path,
-					expected: `${architecture.parameters(baseConfig).length} tensors of a ${architecture.name} model`,
-					found: `${fileNames.size} tensors`,
-					hint: "Check that config.json and the weights belong together.",
-				});
-			}
-			const { shape } = reader.tensors.get(fileName) as { shape: readonly number[] };
-			if (shape.join() !== spec.shape.join()) {
-				throw new UserError("WEIGHT_SHAPE", `The tensor ${fileName} has another shape than config.json says.`, {
-					where: reader.path,
-					expected: `[${spec.shape}]`,
-					found: `[${shape}]`,
-					hint: "Check that config.json and the weights belong together.",
-				});
-			}
-			const data = new Float32Array(grown.get(spec.name) as number);
-			await reader.readInto(fileName, data.subarray(0, sizeOf(spec)));
-			parameters.set(spec.name, data);
-		}
-		return parameters;
-	} finally {
-		await reader.close();
+	const fileNames = new Map<string, string>();
+	for (const fileName of reader.tensors.keys()) {
+		const name = architecture.canonicalName(fileName);
+		if (name !== undefined) fileNames.set(name, fileName);
 	}
+	const parameters = new Map<string, Float32Array>();
+	const grown = new Map(architecture.parameters(config).map((spec) => [spec.name, sizeOf(spec)]));
+	const hint = "Check that config.json and the weights belong together.";
+	const specs = architecture.parameters(baseConfig);
+	for (const spec of specs) {
+		const fileName = fileNames.get(spec.name);
+		if (fileName === undefined) {
+			throw new UserError("WEIGHT_MISSING", `The weights lack the tensor ${spec.name}.`, {
+				where,
+				expected: `${specs.length} tensors of a ${architecture.name} model`,
+				found: `${fileNames.size} tensors`,
+				hint,
+			});
+		}
+		const { shape } = reader.tensors.get(fileName) as { shape: readonly number[] };
+		if (shape.join() !== spec.shape.join()) {
+			const message = `The tensor ${fileName} has another shape than config.json says.`;
+			throw new UserError("WEIGHT_SHAPE", message, { where, expected: `[${spec.shape}]`, found: `[${shape}]`, hint });
+		}
+		const data = new Float32Array(grown.get(spec.name) as number);
+		await reader.readInto(fileName, data.subarray(0, sizeOf(spec)));
+		parameters.set(spec.name, data);
+	}
+	return parameters;
 }
 
 /** Sets the rows from `firstNewToken` on to the mean of those before. */
 function startAtMean(
 	embedding: Float32Array,
-	{ architecture, config, firstNewToken }: { architecture: AnyArchitecture; config: unknown; firstNewToken: number },
+	{ channels, firstNewToken }: { channels: number; firstNewToken: number },
 ): void {
-	const { channels } = architecture.sizes(config);
 	const mean = new Float64Array(channels);
 	for (let row = 0; row < firstNewToken; row++) {
 		for (let c = 0; c < channels; c++) mean[c] = (mean[c] as number) + (embedding[row * channels + c] as number);
 	}
 	for (let c = 0; c < channels; c++) mean[c] = (mean[c] as number) / firstNewToken;
 	for (let at = firstNewToken * channels; at < embedding.length; at += channels) embedding.set(mean, at);
-}
-
-function parseJson(text: string, where: string): unknown {
-	try {
-		return JSON.parse(text);
-	} catch (error) {
-		throw new UserError("MODEL_CONFIG", "The file is not valid JSON.", {
-			where,
-			found: (error as Error).message,
-			cause: error,
-		});
-	}
 }

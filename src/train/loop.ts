@@ -31,7 +31,8 @@ export interface LoopOptions<State extends StreamState = StreamState> {
 	batchSize: number;
 	batchRamp?: { ramp: BatchRamp; learningRate: RampLearningRate };
 	learningRate: number;
-	schedule: { name: ScheduleName; warmupSteps: number; minRatio?: number };
+	/** Warm-up of 5 % of the steps unless said. */
+	schedule: { name: ScheduleName; warmupSteps?: number; minRatio?: number };
 	/** 0: no clipping. */
 	maxGradNorm: number;
 	/** Decides dropout. */
@@ -91,7 +92,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	const schedule = createSchedule({
 		name: options.schedule.name,
 		total: plan.steps,
-		warmup: Math.min(options.schedule.warmupSteps, plan.steps - 1),
+		warmup: Math.min(options.schedule.warmupSteps ?? Math.round(plan.steps / 20), plan.steps - 1),
 		minRatio: options.schedule.minRatio ?? 0,
 	});
 	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);

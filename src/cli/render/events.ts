@@ -29,6 +29,15 @@ export interface Rendered {
 const renderers = {
 	"data-read": (event, view) =>
 		event.use === "check" ? { results: dataLines(event, view.paint) } : { notes: dataLines(event, view.paintNote) },
+	"text-read": ({ files, documents, tokens, heldOutTokens }, { paintNote }) => ({
+		notes: [
+			`${paintNote("bold", "text")}: ${files.join(", ")}`,
+			...pairLines([
+				["  documents", formatCount(documents)],
+				["  tokens", `${formatCount(tokens)}, and ${formatCount(heldOutTokens)} held out`],
+			]),
+		],
+	}),
 	"row-rendered": (event, view) => ({ results: rowLines(event, view) }),
 	"plan-made": ({ plan }, view) => ({ results: planLines(plan, view) }),
 	"work-advanced": ({ what, done, total, unit }) => {

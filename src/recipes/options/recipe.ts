@@ -71,6 +71,7 @@ export type RecipeEvent =
 			shape?: DataShape;
 			ledger: LedgerReport;
 	  }
+	| { type: "text-read"; files: readonly string[]; documents: number; tokens: number; heldOutTokens: number }
 	| { type: "row-rendered"; line: number; fate: string; pieces: readonly { text: string; supervised: boolean }[] }
 	| { type: "plan-made"; plan: PlanSummary }
 	| { type: "work-advanced"; what: string; done: number; total?: number; unit: "bytes" | "items" }

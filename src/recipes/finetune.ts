@@ -1,0 +1,175 @@
+// Fine-tuning: a pretrained model learns from dialogues.
+
+import { hashFiles } from "../checkpoint/manifest.ts";
+import { assertOutputFree } from "../checkpoint/run-directory.ts";
+import {
+	BatchStream,
+	type BatchStreamState,
+	type DialogueReport,
+	evaluationBatches,
+	prepareDialogues,
+} from "../data/index.ts";
+import { loadModel, type Model } from "../models/model.ts";
+import { UserError } from "../util/errors.ts";
+import { resolveModelReference } from "./model-reference.ts";
+import { finetuneOptions } from "./options/jobs.ts";
+import type { Recipe, RecipeEvent } from "./options/recipe.ts";
+import { assertSameFiles, setUp } from "./setup.ts";
+import { allParameters, fullLearningRate, hashModel, runTraining } from "./training-run.ts";
+
+/** Slots of a micro-batch unless --token-budget says otherwise. */
+const defaultTokenBudget = 2048;
+/** What one more micro-batch costs, in slots: it reads the weights and writes the gradients once more. */
+const slotsPerMicroBatch = 96;
+
+/** Trains on dialogues and writes a run directory; see `attune finetune --help` for the options. */
+export const finetune: Recipe<typeof finetuneOptions> = async function* (options, context = {}) {
+	const setup = await setUp(finetuneOptions, { options, context });
+	const { values, previous } = setup;
+	const { signal } = context;
+	if (!previous) await assertOutputFree(setup.directory, { overwrite: values.overwrite });
+	const modelDirectory = await resolveModelReference(values.model);
+	const model = await loadModel(modelDirectory);
+	const maxLength = checkedMaxLength(values.maxLength, model);
+	const heldOut = values.validation;
+	const files = [...values.data, ...(typeof heldOut === "string" ? [heldOut] : [])];
+	const data = await hashFiles(files, signal ? { signal } : {});
+	const base = await hashModel(modelDirectory, values.model);
+	if (previous) {
+		const allowed = values.allowChange ?? [];
+		assertSameFiles("data", { before: previous.data, now: data, allowed });
+		assertSameFiles("model", { before: previous.base?.files ?? [], now: base.files, allowed });
+	}
+	const dialogues = await prepareDialogues({
+		files: values.data,
+		template: model.template,
+		// An example of maxLength + 1 ids has maxLength positions.
+		maxLength: maxLength + 1,
+		overflow: values.overflow,
+		seed: values.seed,
+		maxLossOfRows: values.maxLossOfRows,
+		...(values.columns && { columns: values.columns }),
+		...(heldOut === 0
+			? {}
+			: { validation: typeof heldOut === "string" ? { files: [heldOut] } : { fraction: heldOut } }),
+		...(signal && { signal }),
+	});
+	const { store, train, validation, report } = dialogues;
+	try {
+		yield* dataEvents(report, { files: values.data, heldOut });
+		const longest = train.reduce((most, index) => Math.max(most, store.timeOf(index)), 0);
+		const perMicroStep = (values.batchRamp?.from ?? values.batchSize) * longest;
+		const tokenBudget = Math.max(longest, Math.min(values.tokenBudget ?? defaultTokenBudget, perMicroStep));
+		const cut = { tokenBudget, slotsPerMicroBatch };
+		const streamOptions = { store, indices: train, seed: values.seed, groupSize: values.batchSize, ...cut };
+		yield* runTraining(
+			{
+				recipe: finetuneOptions.job,
+				directory: setup.directory,
+				model,
+				trainable: trainableParameters(model, values.freeze),
+				values,
+				record: setup.record,
+				defaultLearningRate: fullLearningRate(model),
+				base,
+				data,
+				previous,
+				changed: setup.changed,
+				stream: new BatchStream(streamOptions),
+				restoreStream: (state) => BatchStream.restore(state as BatchStreamState, streamOptions),
+				...(validation.length > 0 && {
+					validation: () => evaluationBatches({ store, indices: validation, ...cut }),
+				}),
+				maxRows: Math.min(tokenBudget, mostSupervised(train, { store, count: values.batchSize * values.accumulate })),
+				accumulate: true,
+				questions: values.ask ?? [],
+				next: (directory) => [
+					`attune chat ${directory}`,
+					`attune evaluate ${directory} --data FILE --baseline ${values.model}`,
+				],
+			},
+			context,
+		);
+	} finally {
+		store.dispose();
+	}
+};
+
+function checkedMaxLength(asked: number | undefined, model: Model): number {
+	const { context } = model.architecture.sizes(model.config);
+	if (asked === undefined || asked <= context) return asked ?? context;
+	throw new UserError("MAX_LENGTH", "The maximum length is above the model's context.", {
+		where: "--max-length",
+		expected: `at most ${context} tokens`,
+		found: `${asked}`,
+	});
+}
+
+/** Bound on the supervised tokens of a step of `count` examples. */
+function mostSupervised(
+	indices: Uint32Array,
+	{ store, count }: { store: { supervisedTokensOf(index: number): number }; count: number },
+): number {
+	const counts = Array.from(indices, (index) => store.supervisedTokensOf(index)).sort((a, b) => b - a);
+	return counts.slice(0, count).reduce((sum, tokens) => sum + tokens, 0);
+}
+
+/** All parameters but those whose names begin with one of `frozen`. */
+function trainableParameters(model: Model, frozen: readonly string[] = []): Set<string> {
+	const names = allParameters(model);
+	for (const prefix of frozen) {
+		const matching = [...names].filter(
+			(name) => name === prefix || name.startsWith(`${prefix}.`) || name.startsWith(prefix),
+		);
+		if (matching.length === 0) {
+			throw new UserError("FREEZE_UNKNOWN", `No weight's name begins with "${prefix}".`, {
+				where: "--freeze",
+				expected: `names such as ${[...allParameters(model)].slice(0, 4).join(", ")}`,
+				found: prefix,
+			});
+		}
+		for (const name of matching) names.delete(name);
+	}
+	if (names.size === 0) {
+		throw new UserError("NOTHING_TO_TRAIN", "All weights are frozen: nothing would be trained.", { where: "--freeze" });
+	}
+	return names;
+}
+
+function* dataEvents(
+	report: DialogueReport,
+	{ files, heldOut }: { files: readonly string[]; heldOut: number | string },
+): Generator<RecipeEvent> {
+	yield { type: "data-read", files, use: "training", ledger: report.ledger };
+	const held = report.heldOutLedgers.validation;
+	if (held && typeof heldOut === "string")
+		yield { type: "data-read", files: [heldOut], use: "validation", ledger: held };
+	const { duplicates, leaks, sides } = report;
+	if (duplicates.rows > 0) {
+		yield {
+			type: "warning",
+			code: "DUPLICATE_ROWS",
+			message: `${duplicates.rows} rows of training repeat an earlier row (lines ${lines(duplicates.places)}).`,
+		};
+	}
+	if (leaks.rows > 0) {
+		yield {
+			type: "warning",
+			code: "LEAKED_ROWS",
+			message: `${leaks.rows} held-out rows nearly repeat a row of training (lines ${lines(leaks.places)}); they are kept out of validation.`,
+		};
+	}
+	if (sides.validation.examples === 0) {
+		yield {
+			type: "warning",
+			code: "NO_VALIDATION",
+			message: "Nothing is held out: the run cannot tell whether the model got better.",
+			hint: "--validation 0.1",
+		};
+	}
+}
+
+function lines(places: readonly { line: number }[]): string {
+	const shown = places.slice(0, 5).map(({ line }) => line);
+	return `${shown.join(", ")}${places.length > shown.length ? ", ..." : ""}`;
+}

@@ -1,0 +1,367 @@
+// What fine-tuning and pretraining share: from a model and a stream of steps to a finished run directory. The recipes
+// prepare the data; this file makes the engine and the optimizer, keeps the checkpoints, and writes the result.
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { CheckpointWriter } from "../checkpoint/checkpoint-writer.ts";
+import { latestCheckpoint, listCheckpoints, openCheckpoint, pruneCheckpoints } from "../checkpoint/checkpoints.ts";
+import { describePlatform, type FileHash, hashFiles, type Manifest } from "../checkpoint/manifest.ts";
+import { createRun, openRun, type RunDirectory } from "../checkpoint/run-directory.ts";
+import type { MicroBatch } from "../data/index.ts";
+import { type Model, parameterCount, parameterEntries, saveModel, sizeOf } from "../models/model.ts";
+import { type DecayExclusion, decayPolicy, layerLearningRateScale } from "../optim/parameter-groups.ts";
+import { type Parameter, ParameterUpdater } from "../optim/parameter-updater.ts";
+import { ORT_VERSION } from "../runtime/index.ts";
+import { TrainingEngine } from "../train/engine.ts";
+import { type LoopOptions, type StepStream, type TrainEvent, type TrainState, trainLoop } from "../train/loop.ts";
+import { UserError } from "../util/errors.ts";
+import { packageVersion } from "../util/package-root.ts";
+import { answerQuestions } from "./answers.ts";
+import type { pretrainOptions } from "./options/jobs.ts";
+import type { RecipeContext, RecipeEvent } from "./options/recipe.ts";
+import type { OptionRecord } from "./options/resolve.ts";
+import type { OptionsOf } from "./options/table.ts";
+
+/** The options that every kind of training reads. */
+export type TrainingValues = Omit<
+	OptionsOf<typeof pretrainOptions>,
+	| "tokenizer"
+	| "vocabularySize"
+	| "layers"
+	| "heads"
+	| "channels"
+	| "blockSize"
+	| "data"
+	| "columns"
+	| "maxLossOfRows"
+	| "validation"
+>;
+
+/** A stream whose place can be saved and found again. */
+type Stream = StepStream & { readonly state: LoopOptions["stream"]["state"] };
+
+export interface TrainingJob {
+	recipe: string;
+	directory: string;
+	model: Model;
+	/** Names of the parameters to train. */
+	trainable: ReadonlySet<string>;
+	values: TrainingValues;
+	record: OptionRecord;
+	/** The learning rate when none was asked for. */
+	defaultLearningRate: number;
+	base: Manifest["base"];
+	data: readonly FileHash[];
+	previous: Manifest | undefined;
+	changed: readonly string[];
+	stream: Stream;
+	/** The stream as it was when `state` was taken. */
+	restoreStream(state: unknown): Stream;
+	/** Held-out batches; absent when nothing is held out. */
+	validation?: () => Iterable<MicroBatch>;
+	/** Most labelled rows in a micro-batch. */
+	maxRows: number;
+	/** Whether a step may have more than one micro-batch. */
+	accumulate: boolean;
+	questions: readonly string[];
+	next: (directory: string) => readonly string[];
+}
+
+interface SavedState {
+	train: TrainState;
+	optimizerSteps: number;
+	lossBefore: number | null;
+	answersBefore: string[];
+	seconds: number;
+}
+
+const modelFile = "model.safetensors";
+const optimizerFile = "optimizer.safetensors";
+
+/** Trains, saves and reports. Stopped through the signal it leaves a checkpoint to resume from, and returns. */
+export async function* runTraining(job: TrainingJob, context: RecipeContext): AsyncGenerator<RecipeEvent> {
+	const { model, values } = job;
+	const { signal } = context;
+	const run = await openDirectory(job);
+	const engine = await TrainingEngine.create({
+		architecture: model.architecture,
+		config: model.config,
+		parameters: model.parameters,
+		trainable: job.trainable,
+		maxRows: job.maxRows,
+		accumulate: job.accumulate,
+		recompute: values.recompute,
+		dropout: values.dropout,
+		labelSmoothing: values.labelSmoothing,
+		...(values.threads !== undefined && { threads: values.threads }),
+	});
+	const updater = await ParameterUpdater.create(trainedParameters(job, engine), {
+		optimizer: values.optimizer,
+		settings: optimizerSettings(values),
+		...(values.threads !== undefined && { threads: values.threads }),
+	});
+	const startedAt = Date.now();
+	try {
+		const resumed = job.previous ? await restore(job, { run, updater }) : undefined;
+		if (job.changed.length > 0 && job.previous) await noteChanges(run, { job, step: resumed?.train.step ?? 0 });
+		const stream = resumed ? job.restoreStream(resumed.train.stream) : job.stream;
+		const evaluate = async (stop?: AbortSignal) =>
+			(await engine.evaluate(job.validation?.() ?? [], stop ? { signal: stop } : {})).loss;
+
+		const answersBefore =
+			resumed?.answersBefore ?? (await answerQuestions(model, job.questions, answerOptions(values, signal)));
+		let lossBefore = resumed?.lossBefore ?? null;
+		if (!resumed && job.validation) {
+			lossBefore = await evaluate(signal);
+			yield note(run, evaluationEvent(0, lossBefore));
+		}
+		const seconds = () => (resumed?.seconds ?? 0) + (Date.now() - startedAt) / 1000;
+		const saved: { step: number; path: string }[] = [];
+		let best: number | undefined = resumed?.train.best?.step;
+		const writer = new CheckpointWriter({
+			runDirectory: run.path,
+			onSaved: async (checkpoint) => {
+				await pruneCheckpoints(run.path, { saveTotalLimit: values.saveTotalLimit, best });
+				saved.push(checkpoint);
+			},
+		});
+		const save = async (state: TrainState) => {
+			best = state.best?.step;
+			const { steps, tensors } = updater.state();
+			const content: SavedState = {
+				train: state,
+				optimizerSteps: steps,
+				lossBefore,
+				answersBefore,
+				seconds: seconds(),
+			};
+			const trained = new Map([...model.parameters].filter(([name]) => job.trainable.has(name)));
+			await writer.save({
+				step: state.step,
+				tensors: {
+					[modelFile]: parameterEntries(model.architecture, { config: model.config, parameters: trained }),
+					[optimizerFile]: [...tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
+				},
+				state: content,
+			});
+			return join(run.path, "checkpoints", `step-${String(state.step).padStart(6, "0")}`);
+		};
+
+		let final: Extract<TrainEvent, { type: "training-done" }> | undefined;
+		const loop = trainLoop({
+			engine,
+			updater,
+			stream,
+			length: values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps },
+			batchSize: values.batchSize * values.accumulate,
+			...(values.batchRamp && { batchRamp: { ramp: values.batchRamp, learningRate: values.rampLearningRate } }),
+			learningRate: values.learningRate ?? job.defaultLearningRate,
+			schedule: {
+				name: values.lrSchedule,
+				minRatio: values.minLearningRateRatio,
+				...(values.warmupSteps !== undefined && { warmupSteps: values.warmupSteps }),
+			},
+			maxGradNorm: values.maxGradNorm,
+			seed: values.seed,
+			...(values.evalSteps !== undefined && { evalSteps: values.evalSteps }),
+			...(values.saveSteps !== undefined && { saveSteps: values.saveSteps }),
+			...(values.patience !== undefined && { patience: values.patience }),
+			...(job.validation && { evaluate }),
+			save,
+			...(resumed && { resumed: resumed.train }),
+			...(signal && { signal }),
+			clock: () => performance.now(),
+		});
+		for await (const event of loop) {
+			if (event.type === "training-done") final = event;
+			else yield note(run, recipeEvent(event));
+		}
+		await writer.flush();
+		const { state, reason } = final as NonNullable<typeof final>;
+		if (reason === "aborted") return;
+
+		const useBest = values.keep === "best" && state.best !== undefined && state.best.step !== state.step;
+		if (useBest)
+			await loadWeights(job, join(run.path, "checkpoints", `step-${String(state.best?.step).padStart(6, "0")}`));
+		await saveModel(run.modelPath, model);
+		const answersAfter = await answerQuestions(model, job.questions, answerOptions(values, signal));
+		for (const [i, question] of job.questions.entries()) {
+			const [before, after] = [answersBefore[i], answersAfter[i]];
+			yield note(run, {
+				type: "answer",
+				question,
+				...(before !== undefined && { before }),
+				...(after !== undefined && { after }),
+			});
+		}
+		const lossAfter = values.keep === "best" ? state.best?.loss : undefined;
+		const report = {
+			steps: state.step,
+			supervisedTokens: state.stream.supervisedTokens,
+			seconds: seconds(),
+			...(state.skippedSteps > 0 && { skippedSteps: state.skippedSteps }),
+			...(lossBefore !== null && { validationLossBefore: lossBefore }),
+			...(lossAfter !== undefined && { validationLossAfter: lossAfter }),
+			...(state.best && { bestStep: state.best.step }),
+			next: job.next(run.path),
+		};
+		await run.writeFile("report.json", `${JSON.stringify(report, null, "\t")}\n`);
+		yield note(run, { type: "run-done", directory: run.path, report });
+	} finally {
+		updater.dispose();
+		await engine.dispose();
+		run.close();
+	}
+}
+
+/** Hashes of the files that a model consists of. */
+export async function hashModel(directory: string, reference: string): Promise<NonNullable<Manifest["base"]>> {
+	const inside = (await readdir(directory)).includes("config.json") ? directory : join(directory, "model");
+	const names = (await readdir(inside)).filter((name) => /\.(json|safetensors|txt)$/.test(name)).sort();
+	return { model: reference, files: await hashFiles(names.map((name) => join(inside, name))) };
+}
+
+async function openDirectory(job: TrainingJob): Promise<RunDirectory> {
+	if (job.previous) return openRun(job.directory);
+	const manifest: Manifest = {
+		tool: "attune",
+		format: 1,
+		recipe: job.recipe,
+		createdAt: new Date().toISOString(),
+		seed: job.values.seed,
+		options: job.record as Manifest["options"],
+		versions: { attune: packageVersion(), node: process.version, onnxruntime: ORT_VERSION },
+		platform: describePlatform(),
+		base: job.base,
+		data: [...job.data],
+		changes: [],
+	};
+	return createRun(job.directory, { manifest, overwrite: job.values.overwrite });
+}
+
+/** Puts the parameters, the optimizer and the events back to the latest whole checkpoint. */
+async function restore(
+	job: TrainingJob,
+	{ run, updater }: { run: RunDirectory; updater: ParameterUpdater },
+): Promise<SavedState | undefined> {
+	const { latest } = await latestCheckpoint(run.path);
+	await run.rewindTo({ step: latest?.step ?? 0 });
+	if (!latest) {
+		for (const checkpoint of await listCheckpoints(run.path)) await run.rewindTo({ step: checkpoint.step - 1 });
+		return undefined;
+	}
+	await loadWeights(job, latest.path);
+	const checkpoint = await openCheckpoint(latest.path);
+	try {
+		const state = checkpoint.state as SavedState;
+		const file = checkpoint.tensors.get(optimizerFile);
+		if (!file)
+			throw new UserError("CHECKPOINT_INCOMPLETE", `${latest.path} lacks ${optimizerFile}.`, { where: latest.path });
+		const tensors = new Map<string, Float32Array>();
+		for (const name of file.tensors.keys()) tensors.set(name, (await file.read(name)) as Float32Array);
+		updater.restore({ steps: state.optimizerSteps, tensors });
+		return state;
+	} finally {
+		await checkpoint.close();
+	}
+}
+
+/** Reads the trained parameters of a checkpoint into the model. */
+async function loadWeights(job: TrainingJob, path: string): Promise<void> {
+	const checkpoint = await openCheckpoint(path);
+	try {
+		const file = checkpoint.tensors.get(modelFile);
+		for (const name of job.trainable) {
+			const target = job.model.parameters.get(name) as Float32Array;
+			await file?.readInto(job.model.architecture.fileName(name), target);
+		}
+	} finally {
+		await checkpoint.close();
+	}
+}
+
+async function noteChanges(run: RunDirectory, { job, step }: { job: TrainingJob; step: number }): Promise<void> {
+	const before = run.manifest.options;
+	const at = new Date().toISOString();
+	const changes = job.changed.map((option) => ({
+		step,
+		at,
+		option,
+		from: before[option]?.value ?? null,
+		to: (job.record[option]?.value ?? null) as Manifest["changes"][number]["to"],
+	}));
+	const options = { ...before };
+	for (const option of job.changed) options[option] = job.record[option] as Manifest["options"][string];
+	await run.writeManifest({ ...run.manifest, options, changes: [...run.manifest.changes, ...changes] });
+}
+
+function trainedParameters({ model, values }: TrainingJob, engine: TrainingEngine): Parameter[] {
+	const decays = decayPolicy({ exclude: values.decayExclusions as readonly DecayExclusion[] });
+	const { layers } = model.architecture.sizes(model.config);
+	return model.architecture
+		.parameters(model.config)
+		.filter(({ name }) => engine.gradients.has(name))
+		.map(({ name, layer }) => ({
+			name,
+			data: model.parameters.get(name) as Float32Array,
+			gradient: engine.gradients.get(name) as Float32Array,
+			decay: decays(name),
+			learningRateScale: layerLearningRateScale({ layer, layers, decay: values.layerLrDecay }),
+		}));
+}
+
+function optimizerSettings(values: TrainingValues): Record<string, number | boolean> {
+	const { beta1, beta2, epsilon, momentum, nesterov, alpha, weightDecay } = values;
+	const moments = { beta1, beta2, epsilon, weightDecay };
+	return {
+		adamw: moments,
+		adam: moments,
+		sgd: { momentum, nesterov, weightDecay },
+		rmsprop: { alpha, epsilon, momentum, weightDecay },
+	}[values.optimizer];
+}
+
+function recipeEvent(event: Exclude<TrainEvent, { type: "training-done" }>): RecipeEvent {
+	switch (event.type) {
+		case "evaluation-done":
+			return evaluationEvent(event.step, event.loss);
+		case "step-skipped":
+			return {
+				type: "warning",
+				code: "STEP_SKIPPED",
+				message: `Step ${event.step} was not taken: the loss (${event.loss}) or the gradient (norm ${event.gradientNorm}) is not finite.`,
+				hint: "When this happens often, lower the learning rate.",
+			};
+		default:
+			return event;
+	}
+}
+
+function evaluationEvent(step: number, loss: number): RecipeEvent {
+	return { type: "evaluation-done", step, loss, perplexity: Math.exp(loss) };
+}
+
+/** Writes an event into the run's log on its way to the caller. */
+function note(run: RunDirectory, event: RecipeEvent): RecipeEvent {
+	run.appendEvent(event);
+	return event;
+}
+
+function answerOptions({ threads }: TrainingValues, signal: AbortSignal | undefined) {
+	return { ...(threads !== undefined && { threads }), ...(signal && { signal }) };
+}
+
+/** A learning rate that suits full training of a pretrained model of this size: the larger, the gentler. */
+export function fullLearningRate(model: Model): number {
+	const rate = 5e-5 * Math.sqrt(124e6 / parameterCount(model.architecture, model.config));
+	return Number(Math.min(1e-3, Math.max(1e-5, rate)).toPrecision(2));
+}
+
+/** Every parameter's name, for training all of them. */
+export const allParameters = ({ architecture, config }: Model) =>
+	new Set(
+		architecture
+			.parameters(config)
+			.filter((spec) => sizeOf(spec) > 0)
+			.map(({ name }) => name),
+	);
