@@ -23,6 +23,15 @@ test("the small tokenizer is sound", () => {
 	expect(tokenizer.encode("hello")).toEqual([259]);
 });
 
+test("a token that is named as the end is special, whatever its entry says", () => {
+	const json = small();
+	json.added_tokens = [{ ...newAddedToken("<|endoftext|>", 260), special: false }];
+	const tokenizer = load(json);
+	expect(tokenizer.encode("<|endoftext|>")).not.toContain(260);
+	expect(tokenizer.encodeTrusted("<|endoftext|>")).toEqual([260]);
+	expect(JSON.parse(tokenizer.files()["tokenizer.json"]).added_tokens[0].special).toBe(true);
+});
+
 describe("an error by name", () => {
 	const code = (expected: string) => expect.objectContaining({ name: "UserError", code: expected });
 	const invalid = code("TOKENIZER_INVALID");

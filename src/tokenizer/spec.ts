@@ -286,7 +286,9 @@ function addedTokens(
 		const id = vocab.get(content);
 		if (id !== undefined && !added.has(content)) added.set(content, newAddedToken(content, id));
 	}
-	return [...added.values()].sort((a, b) => a.id - b.id);
+	return [...added.values()]
+		.map((token) => (named.has(token.content) ? { ...token, special: true } : token))
+		.sort((a, b) => a.id - b.id);
 }
 
 const tokenParts = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
