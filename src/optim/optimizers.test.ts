@@ -119,10 +119,10 @@ describe.each(variants)("%s %o", (optimizer, settings) => {
 		second.dispose();
 	});
 
-	test("bits do not depend on chunks or threads", async () => {
-		const whole = await run({ optimizer, settings, threads: 1, chunkElements: 1 << 20 });
-		expect(await run({ optimizer, settings, threads: 2, chunkElements: 1024 })).toEqual(whole);
-		expect(await run({ optimizer, settings, threads: 3, chunkElements: 777 })).toEqual(whole);
+	test("bits do not depend on pieces or threads", async () => {
+		const whole = await run({ optimizer, settings, threads: 1, pieceElements: 1 << 20, piecesOfRun: 1 });
+		expect(await run({ optimizer, settings, threads: 2, pieceElements: 1024 })).toEqual(whole);
+		expect(await run({ optimizer, settings, threads: 3, pieceElements: 777, piecesOfRun: 3 })).toEqual(whole);
 	});
 
 	test("without a gradient only decay moves a parameter, and only one that decays", async () => {
@@ -159,7 +159,8 @@ describe.each(variants)("%s %o", (optimizer, settings) => {
 
 test("the number of passes over memory is what the files say", () => {
 	const passes = (name: OptimizerName, given: Partial<Settings>, decays: boolean) =>
-		buildUpdateGraph(optimizers[name], { settings: resolveSettings(name, given), decays }).graph.nodes.length;
+		buildUpdateGraph(optimizers[name], { settings: resolveSettings(name, given), decays, pieces: 1 }).graph.nodes
+			.length;
 	const counts = (name: OptimizerName, given: Partial<Settings> = {}) => [
 		passes(name, given, false),
 		passes(name, given, true),

@@ -14,5 +14,7 @@ test("a parameter that would be overwritten before it is read is refused", () =>
 		}),
 		scalars: () => ({}),
 	};
-	expect(() => buildUpdateGraph(racing, { settings: {}, decays: false })).toThrow(/"parameter" would be overwritten/);
+	expect(() => buildUpdateGraph(racing, { settings: {}, decays: false, pieces: 2 })).toThrow(
+		/"parameter.0" would be overwritten/,
+	);
 });

@@ -5,27 +5,27 @@ import type { Optimizer, Variant } from "./optimizer.ts";
 
 export interface UpdateGraph {
 	readonly graph: Graph;
-	/** Names of the scalar inputs; the others are "parameter", "gradient" and the states. */
+	/** Names of the scalar inputs, which all pieces share. */
 	readonly scalars: readonly string[];
 	/** Output name -> the input whose memory it is written to. */
 	readonly inPlace: ReadonlyMap<string, string>;
 }
 
-/** For pieces of N elements; N is symbolic. */
-export function buildUpdateGraph(optimizer: Optimizer, variant: Variant): UpdateGraph {
+/**
+ * For `pieces` of N elements each (N is symbolic), one after the other. The tensors of piece 2 are the inputs
+ * "parameter.2", "gradient.2" and one for each state, such as "exp_avg.2".
+ */
+export function buildUpdateGraph(
+	optimizer: Optimizer,
+	{ pieces, ...variant }: Variant & { pieces: number },
+): UpdateGraph {
 	const graph = new Graph();
-	const input = (name: string) => graph.input(name, "float32", ["N"]);
 	const scalars = new Map<string, Value>();
 	const scalar = (name: string) => {
 		const known = scalars.get(name) ?? graph.input(name, "float32", []);
 		scalars.set(name, known);
 		return known;
 	};
-	const parameter = input("parameter");
-	const gradient = input("gradient");
-	const states = Object.fromEntries(optimizer.states(variant.settings).map((name) => [name, input(name)]));
-	const update = optimizer.update({ parameter, gradient, states, scalar }, variant);
-
 	const inPlace = new Map<string, string>();
 	const write = (old: Value, updated: Value) => {
 		needSafeInPlace(graph, { old, updated });
@@ -33,8 +33,15 @@ export function buildUpdateGraph(optimizer: Optimizer, variant: Variant): Update
 		graph.output(name, updated);
 		inPlace.set(name, old.name);
 	};
-	write(parameter, update.parameter);
-	for (const [name, old] of Object.entries(states)) write(old, update.states[name] as Value);
+	for (let piece = 0; piece < pieces; piece++) {
+		const input = (name: string) => graph.input(`${name}.${piece}`, "float32", ["N"]);
+		const parameter = input("parameter");
+		const gradient = input("gradient");
+		const states = Object.fromEntries(optimizer.states(variant.settings).map((name) => [name, input(name)]));
+		const update = optimizer.update({ parameter, gradient, states, scalar }, variant);
+		write(parameter, update.parameter);
+		for (const [name, old] of Object.entries(states)) write(old, update.states[name] as Value);
+	}
 	return { graph, scalars: [...scalars.keys()], inPlace };
 }
 
