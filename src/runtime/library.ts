@@ -67,11 +67,22 @@ function locate(): string {
 /** Calls run on stacks of koffi's own. Its 128 KiB are too few to trust kernels with; 8 MiB is what a thread has. */
 const STACK_BYTES = 8 * 1024 * 1024;
 
-function open(path: string): Library {
-	koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
+function growStacks(): void {
+	try {
+		koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
+	} catch {
+		// Somebody in this process has loaded a library with koffi before us: its sizes are settled, and have to do.
+	}
+}
+
+/** Opens the library at `path`, which must be of our version. Exported for the tests: use `library()`. */
+export function open(path: string): Library {
+	growStacks();
 	let shared: LibraryHandle;
+	let base: Pointer;
 	try {
 		shared = koffi.load(path);
+		base = shared.func("void* OrtGetApiBase()")();
 	} catch (cause) {
 		throw missing("ONNX Runtime's shared library cannot be opened.", {
 			where: path,
@@ -80,7 +91,6 @@ function open(path: string): Library {
 			cause,
 		});
 	}
-	const base = shared.func("void* OrtGetApiBase()")();
 	const [getApi, getVersion] = koffi.decode(base, koffi.array("void*", 2)) as [Pointer, Pointer];
 	const version = koffi.decode(getVersion, koffi.proto("str", []))() as string;
 	if (version !== ORT_VERSION) throw wrongVersion(version, path);
