@@ -149,7 +149,7 @@ const withGradient = {
 	Abs: elementwise(abs),
 	Identity: elementwise(identity),
 	FastGelu: [
-		...elementwise((x) => fastGelu(x), [-6, 6]),
+		of("alone", { inputs: { x: { shape: ["B", 5], range: [-6, 6] } }, build: ({ x }) => fastGelu(x) }),
 		of("with a bias", { inputs: { x: ["B", "T", 4], bias: [4] }, build: ({ x, bias }) => fastGelu(x, bias) }),
 	],
 	QuickGelu: elementwise((x) => quickGelu(x, 1.702), [-6, 6]),
@@ -453,29 +453,32 @@ const withoutGradient = {
 			}),
 		],
 	},
+	// The cache is compared where it is one memory with the past, in graph/ops/attention.test.ts.
 	GroupQueryAttention: {
 		reason: "for generation",
 		cases: (
 			[
-				["a prompt", { time: 3, ends: [2, 2], total: 3 }],
-				["one token each, after histories of different length", { time: 1, ends: [2, 4], total: 5 }],
+				["prompts", { time: 3, ends: [2, 2], total: 3, rows: [0, 1, 2, 3, 4, 5] }],
+				["prompts of different length, padding not read", { time: 3, ends: [2, 1], total: 3, rows: [0, 1, 2, 3, 4] }],
+				["one token each, after histories of different length", { time: 1, ends: [2, 4], total: 5, rows: [0, 1] }],
+				["several tokens after a history", { time: 2, ends: [4], total: 5, rows: [0, 1] }],
 			] as const
-		).map(([title, { time, ends, total }]) =>
+		).map(([title, { time, ends, total, rows }]) =>
 			forward(title, {
 				inputs: {
-					// Two sequences, four heads on two of keys and values, heads of size 8, room for six positions.
-					query: [2, time, 64],
-					key: [2, 2, 6, 8],
-					value: [2, 2, 6, 8],
-					last: ints([2], [...ends], "int32"),
+					// Four heads on two of keys and values, heads of size 8, room for six positions.
+					query: [ends.length, time, 64],
+					key: [ends.length, 2, 6, 8],
+					value: [ends.length, 2, 6, 8],
+					last: ints([ends.length], [...ends], "int32"),
 					total: ints([1], [total], "int32"),
 				},
-				build: ({ query, key, value, last, total }, graph) =>
-					graph.add("GroupQueryAttention", [query, undefined, undefined, key, value, last, total], {
-						num_heads: 4,
-						kv_num_heads: 2,
-						scale: 0.3,
-					}),
+				build: ({ query, key, value, last, total }, graph) => {
+					const attributes = { num_heads: 4, kv_num_heads: 2, scale: 0.3 };
+					const inputs = [query, undefined, undefined, key, value, last, total];
+					const [mixed] = graph.add("GroupQueryAttention", inputs, attributes);
+					return gather(reshape(mixed as Value, [ends.length * time, 32]), graph.int64(rows));
+				},
 			}),
 		),
 	},

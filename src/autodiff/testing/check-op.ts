@@ -50,10 +50,10 @@ export async function run(graph: Graph, feeds: Readonly<Record<string, Nd>>, thr
 	return Object.fromEntries(Object.entries(results).map(([name, { shape, data }]) => [name, nd(shape, data)]));
 }
 
-/** Each element within `tolerance` of the largest magnitude expected (at least 0.01). */
+/** Each element within `tolerance` of the largest magnitude expected (at least 0.1). */
 export function expectClose(actual: Nd, expected: Nd, { tolerance, what }: { tolerance: number; what: string }): void {
 	expect(actual.shape, `shape of ${what}`).toEqual(expected.shape);
-	const largest = expected.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0.01);
+	const largest = expected.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0.1);
 	expected.data.forEach((value, i) => {
 		const found = actual.data[i] as number;
 		if (!(Math.abs(found - value) <= tolerance * largest)) {

@@ -115,6 +115,7 @@ export const elementwise = {
 		infer: (inputs) => {
 			needAtMost(inputs, 2);
 			const x = needFloat(need(inputs, 0));
+			if (x.shape.length === 0) throw new Error("rank 1 or more is needed");
 			const bias = inputs[1];
 			if (bias && (bias.shape.length !== 1 || bias.shape[0] !== x.shape.at(-1) || bias.dtype !== x.dtype)) {
 				throw new Error(`the bias is ${bias.dtype}${formatShape(bias.shape)}, expected ${x.dtype}[${x.shape.at(-1)}]`);
