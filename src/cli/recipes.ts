@@ -33,6 +33,11 @@ export type RecipeLoaders = { readonly [Name in keyof Recipes]?: () => Promise<R
 
 /** One row a recipe: `finetune: async () => (await import("../recipes/finetune.ts")).finetune`. */
 export const recipes: RecipeLoaders = {
-	finetune: async () => (await import("../recipes/finetune.ts")).finetune,
+	demo: async () => (await import("../recipes/demo.ts")).demo,
+	dataCheck: async () => (await import("../recipes/data-check.ts")).dataCheck,
+	tokenizerTrain: async () => (await import("../recipes/tokenizer-train.ts")).tokenizerTrain,
 	pretrain: async () => (await import("../recipes/pretrain.ts")).pretrain,
+	finetune: async () => (await import("../recipes/finetune.ts")).finetune,
+	chat: async () => (await import("../recipes/chat.ts")).chat,
+	generate: async () => (await import("../recipes/generate.ts")).generate,
 };

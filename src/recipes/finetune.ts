@@ -14,6 +14,7 @@ import { UserError } from "../util/errors.ts";
 import { resolveModelReference } from "./model-reference.ts";
 import { finetuneOptions } from "./options/jobs.ts";
 import type { Recipe, RecipeEvent } from "./options/recipe.ts";
+import { readQuestions } from "./questions.ts";
 import { assertSameFiles, setUp } from "./setup.ts";
 import { allParameters, fullLearningRate, hashModel, runTraining } from "./training-run.ts";
 
@@ -28,7 +29,7 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 	const { values, previous } = setup;
 	const { signal } = context;
 	if (!previous) await assertOutputFree(setup.directory, { overwrite: values.overwrite });
-	const modelDirectory = await resolveModelReference(values.model);
+	const modelDirectory = yield* resolveModelReference(values.model, signal ? { signal } : {});
 	const model = await loadModel(modelDirectory);
 	const maxLength = checkedMaxLength(values.maxLength, model);
 	const heldOut = values.validation;
@@ -82,7 +83,7 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 				}),
 				maxRows: Math.min(tokenBudget, mostSupervised(train, { store, count: values.batchSize * values.accumulate })),
 				accumulate: true,
-				questions: values.ask ?? [],
+				questions: await readQuestions(values.ask ?? []),
 				next: (directory) => [
 					`attune chat ${directory}`,
 					`attune evaluate ${directory} --data FILE --baseline ${values.model}`,

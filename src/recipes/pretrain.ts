@@ -2,14 +2,7 @@
 
 import { hashFiles } from "../checkpoint/manifest.ts";
 import { assertOutputFree } from "../checkpoint/run-directory.ts";
-import {
-	evaluationWindows,
-	prepareTexts,
-	type ReadOptions,
-	readRows,
-	WindowStream,
-	type WindowStreamState,
-} from "../data/index.ts";
+import { evaluationWindows, prepareTexts, WindowStream, type WindowStreamState } from "../data/index.ts";
 import { architectureFor } from "../models/architectures.ts";
 import { createModel } from "../models/model.ts";
 import { chatTemplateFor } from "../tokenizer/chat-template.ts";
@@ -22,6 +15,7 @@ import { pretrainOptions } from "./options/jobs.ts";
 import type { Recipe } from "./options/recipe.ts";
 import type { OptionsOf } from "./options/table.ts";
 import { assertSameFiles, setUp } from "./setup.ts";
+import { charactersOf, textsOf } from "./texts-of.ts";
 import { allParameters, runTraining } from "./training-run.ts";
 
 /** Slots of a micro-batch unless --token-budget says otherwise. */
@@ -129,21 +123,4 @@ async function tokenizerFor(
 	const texts = textsOf(values.data, values.columns ? { columns: values.columns } : {});
 	if (values.tokenizer === "characters") return trainCharacters([await charactersOf(texts)]);
 	return trainBpe(texts, { vocabularySize: values.vocabularySize, ...(signal && { signal }) });
-}
-
-/** Every character of the texts, once: enough for a tokenizer, however long the texts are. */
-export async function charactersOf(texts: AsyncIterable<string>): Promise<string> {
-	const characters = new Set<string>();
-	for await (const text of texts) for (const character of text) characters.add(character);
-	return [...characters].join("");
-}
-
-/** All text of files: plain text, or what is said in dialogues. */
-export async function* textsOf(files: readonly string[], options: ReadOptions): AsyncGenerator<string> {
-	for (const file of files) {
-		for await (const row of readRows(file, options)) {
-			if ("text" in row) yield row.text;
-			else if ("conversation" in row) for (const { content } of row.conversation) yield content;
-		}
-	}
 }

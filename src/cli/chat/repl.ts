@@ -41,12 +41,13 @@ export async function runChat(session: ChatSession, { terminal, json, quiet }: C
 	const remark = (text: string) => {
 		if (!quiet) stderr.write(`${text}\n`);
 	};
+	const onNotice = (notice: string) => remark(paint("yellow", notice));
 	const ask = async (question: string): Promise<void> => {
 		const controller = new AbortController();
 		answering = controller;
 		let answer = "";
 		try {
-			for await (const piece of session.ask(question, { signal: controller.signal })) {
+			for await (const piece of session.ask(question, { signal: controller.signal, onNotice })) {
 				answer += piece;
 				if (!json) stdout.write(printable(piece));
 				if (interrupted) break;

@@ -104,9 +104,10 @@ export type EventOf<Type extends RecipeEvent["type"]> = Extract<RecipeEvent, { t
 export interface ChatSession {
 	/**
 	 * Streams the answer in whole characters. Aborted, it ends early without an error, and the turn counts with the
-	 * text that was streamed. When it throws, the turn is as if it was never asked.
+	 * text that was streamed. When it throws, the turn is as if it was never asked. `onNotice` hears what the person
+	 * should know, such as that the oldest turns no longer fit.
 	 */
-	ask(text: string, options: { signal: AbortSignal }): AsyncIterable<string>;
+	ask(text: string, options: { signal: AbortSignal; onNotice?: (notice: string) => void }): AsyncIterable<string>;
 	/** Forgets the turns; system text and prefix stay. */
 	reset(): void;
 	/** undefined: none. Takes effect with the next question. */
