@@ -240,7 +240,7 @@ class Download {
 				receivedBytes += piece.length;
 				this.#options.onProgress?.({ file: name, receivedBytes, totalBytes: size });
 			}
-			await file.sync();
+			if (receivedBytes === size) await file.sync();
 		} finally {
 			await file.close();
 		}

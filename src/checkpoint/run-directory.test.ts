@@ -13,7 +13,7 @@ import {
 	truncate,
 	writeFile,
 } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { build } from "tsdown";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -134,41 +134,6 @@ describe("the lock", () => {
 		run.close();
 		await expect(openRun(path)).rejects.toMatchObject({ code: "LOCKED" });
 		again.close();
-	});
-
-	test("of a killed process is taken over; of a living one, or on another machine, not", async () => {
-		(await createRun(path, { manifest })).close();
-		const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
-		const lock = join(path, "run.lock");
-		await writeFile(lock, JSON.stringify({ pid: child.pid, host: hostname(), started: "" }));
-		await expect(openRun(path)).rejects.toMatchObject({ code: "LOCKED" });
-		child.kill("SIGKILL");
-		await once(child, "exit");
-		(await openRun(path)).close();
-		await writeFile(lock, JSON.stringify({ pid: child.pid, host: `not-${hostname()}`, started: "" }));
-		await expect(openRun(path)).rejects.toMatchObject({ code: "LOCKED" });
-	});
-
-	test("of a process whose pid another has now, torn, or empty, is taken over", async () => {
-		(await createRun(path, { manifest })).close();
-		const lock = join(path, "run.lock");
-		const reused = JSON.stringify({ pid: process.pid, host: hostname(), started: "another boot 1" });
-		// Only Linux tells when a process started.
-		for (const content of [...(process.platform === "linux" ? [reused] : []), '{"pid": 1', ""]) {
-			await writeFile(lock, content);
-			(await openRun(path)).close();
-		}
-	});
-
-	test("of two that find a dead owner at once, one gets it", async () => {
-		(await createRun(path, { manifest })).close();
-		for (let round = 0; round < 20; round++) {
-			await writeFile(join(path, "run.lock"), "dead");
-			const results = await Promise.allSettled([openRun(path), openRun(path), openRun(path)]);
-			const won = results.filter((result) => result.status === "fulfilled");
-			expect(won).toHaveLength(1);
-			for (const { value } of won) value.close();
-		}
 	});
 });
 
@@ -297,7 +262,9 @@ describe("checkpoints", () => {
 		await mkdir(path, { recursive: true });
 		const prune = async (saveTotalLimit: number, best?: number) => {
 			await rm(join(path, "checkpoints"), { recursive: true, force: true });
-			for (const step of [100, 200, 300, 400]) await writeCheckpoint(path, small(step));
+			for (const name of ["step-000100", "step-000200", "step-000300", "step-000400"]) {
+				await mkdir(join(path, "checkpoints", name), { recursive: true });
+			}
 			const removed = await pruneCheckpoints(path, { saveTotalLimit, best });
 			expect((await readdir(join(path, "checkpoints"))).length).toBe(4 - removed.length);
 			return steps();

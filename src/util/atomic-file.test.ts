@@ -91,10 +91,9 @@ describe("a directory", () => {
 		const path = join(root, "model");
 		await write(path, "one");
 		const attempt = writeDirectoryAside(path, async (aside) => {
-			await writeFile(join(aside, "file"), "tw");
-			throw failed("ENOSPC");
+			await writeFileAside(join(aside, "file"), () => Promise.reject(failed("ENOSPC")));
 		});
-		await expect(attempt).rejects.toMatchObject({ code: "DISK_FULL" });
+		await expect(attempt).rejects.toMatchObject({ code: "DISK_FULL", where: path });
 		expect(await readFile(join(path, "file"), "utf8")).toBe("one");
 		expect(await names()).toEqual(["model"]);
 	});

@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { UserError } from "./errors.ts";
 import { fileError } from "./file-errors.ts";
 
 /** .NAME.PID-COUNT.partial */
@@ -60,7 +61,9 @@ export async function writeDirectoryAside(path: string, write: (directory: strin
 	} catch (error) {
 		if (!existsSync(path) && existsSync(replacedOf(path))) await rename(replacedOf(path), path).catch(() => {});
 		await rm(aside, { recursive: true, force: true }).catch(() => {});
-		throw fileError(error, { doing: "write", path });
+		// What failed inside speaks of a path that is gone now.
+		const inside = error instanceof UserError && error.where?.startsWith(aside) && error.cause !== undefined;
+		throw fileError(inside ? error.cause : error, { doing: "write", path });
 	}
 }
 

@@ -1,7 +1,7 @@
 // A lock file for a directory that one process at a time may write. It survives kills: the file names its process, and a
-// lock whose process is gone is taken over. It does not wait, and it knows one machine; on a network drive a lock from
-// another machine has to be removed by hand.
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+// lock whose process is gone is taken over. Where processes cannot be looked up (another machine, or another container on
+// a shared drive) the lock's heartbeat decides: the owner counts up in the file, and a lock that stands still is dead.
+import { closeSync, openSync, readFileSync, readlinkSync, renameSync, rmSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "./errors.ts";
@@ -9,6 +9,7 @@ import { fileError, isNotFound } from "./file-errors.ts";
 
 interface Owner {
 	pid: number;
+	/** Machine and, where there are such, container: pids mean something only among equals. */
 	host: string;
 	/** Tells processes apart that got the same pid one after the other; empty where the system does not tell. */
 	started: string;
@@ -17,14 +18,28 @@ interface Owner {
 /** Releases the lock. Harmless when called again. */
 export type ReleaseLock = () => void;
 
-/** Takes the lock, or throws UserError LOCKED that names the process which holds it. `what`: what is locked, in words. */
-export async function takeLock(path: string, { what }: { what: string }): Promise<ReleaseLock> {
-	const self: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid)?.started ?? "" };
+export interface LockOptions {
+	/** What is locked, in words. */
+	what: string;
+	/** How often the owner counts up. A lock from elsewhere is watched for three times as long before it counts as dead. */
+	heartbeatMs?: number;
+}
+
+/** Takes the lock, or throws UserError LOCKED that names the process which holds it. */
+export async function takeLock(path: string, { what, heartbeatMs = 5000 }: LockOptions): Promise<ReleaseLock> {
+	const self: Owner = { pid: process.pid, host: hostOfPids(), started: startOf(process.pid)?.started ?? "" };
 	for (let attempt = 0; attempt < 10; attempt++) {
 		if (create(path, self)) {
 			let held = true;
+			let beats = 0;
+			const heart = setInterval(() => {
+				if (read(path) !== format(self, beats)) return;
+				beats++;
+				overwrite(path, format(self, beats));
+			}, heartbeatMs).unref();
 			return () => {
-				if (held) rmSync(path, { force: true });
+				clearInterval(heart);
+				if (held && read(path) === format(self, beats)) rmSync(path, { force: true });
 				held = false;
 			};
 		}
@@ -36,7 +51,11 @@ export async function takeLock(path: string, { what }: { what: string }): Promis
 		}
 		if (found === undefined) continue;
 		const owner = parse(found);
-		if (owner !== undefined && (owner.host !== self.host || lives(owner))) throw locked(path, { what, owner });
+		if (owner !== undefined && owner.host === self.host && lives(owner)) throw locked(path, { what, owner });
+		if (owner !== undefined && owner.host !== self.host) {
+			await sleep(3 * heartbeatMs);
+			if (read(path) !== found) throw locked(path, { what, owner });
+		}
 		removeStale(path, found);
 	}
 	throw locked(path, { what, owner: undefined });
@@ -46,7 +65,7 @@ function create(path: string, owner: Owner): boolean {
 	try {
 		const file = openSync(path, "wx");
 		try {
-			writeSync(file, JSON.stringify(owner));
+			writeSync(file, format(owner, 0));
 		} finally {
 			closeSync(file);
 		}
@@ -79,6 +98,24 @@ function read(path: string): string | undefined {
 	}
 }
 
+/** Always of the same length for the same owner, so that it can be written over in place. */
+function format(owner: Owner, beats: number): string {
+	return JSON.stringify({ ...owner, beats: String(beats).padStart(12, "0") });
+}
+
+function overwrite(path: string, text: string): void {
+	try {
+		const file = openSync(path, "r+");
+		try {
+			writeSync(file, text, 0);
+		} finally {
+			closeSync(file);
+		}
+	} catch {
+		// A beat that is missed is made up for by the next; a full disk shows where it matters.
+	}
+}
+
 function parse(text: string): Owner | undefined {
 	try {
 		const { pid, host, started } = JSON.parse(text) as Partial<Owner>;
@@ -101,6 +138,14 @@ function lives({ pid, started }: Owner): boolean {
 	return now.started === started && now.state !== "Z";
 }
 
+function hostOfPids(): string {
+	try {
+		return `${hostname()} ${readlinkSync("/proc/self/ns/pid")}`;
+	} catch {
+		return hostname();
+	}
+}
+
 /** Linux: boot and start time of a process. A killed process that nobody has waited for is a zombie, state Z. */
 function startOf(pid: number): { started: string; state: string } | undefined {
 	try {
@@ -115,7 +160,7 @@ function startOf(pid: number): { started: string; state: string } | undefined {
 }
 
 function locked(path: string, { what, owner }: { what: string; owner: Owner | undefined }): UserError {
-	const by = owner === undefined ? "another process" : `process ${owner.pid} on ${owner.host}`;
+	const by = owner === undefined ? "another process" : `process ${owner.pid} on ${owner.host.split(" ")[0]}`;
 	return new UserError("LOCKED", `${what} is being written by ${by}.`, {
 		where: path,
 		hint: "Wait for it or stop it; when it is certain that nothing runs there any more, delete this file.",
