@@ -1,10 +1,14 @@
 // attune/search: find good settings for anything that returns a number. A library of its own: Study, Trial, Sampler,
 // Pruner, Storage. It knows nothing of models.
+
+export { type RandomReplay, replayRandomSearch } from "./baseline.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export type { StopReason, StudyEvent } from "./events.ts";
+export { type Importance, type ImportanceOptions, importanceOf, type ParameterImportance } from "./importance.ts";
 export type { DetailedOutcome, Failure, Outcome } from "./outcome.ts";
 export { dominates, hypervolume, nonDominatedSort } from "./pareto.ts";
 export { parseSpace } from "./parse-space.ts";
+export { historyPlot, importancePlot, parallelPlot, rungsPlot, slicesPlot } from "./plots/plots.ts";
 export { completePoint, defaultPoint } from "./point.ts";
 export { type AshaOptions, ashaPruner } from "./pruners/asha.ts";
 export { hyperbandPruner } from "./pruners/hyperband.ts";
