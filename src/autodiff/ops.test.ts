@@ -8,6 +8,7 @@ import {
 	bitwiseXor,
 	cast,
 	concat,
+	dequantizeLinear,
 	div,
 	exp,
 	expand,
@@ -481,6 +482,19 @@ const withoutGradient = {
 				},
 			}),
 		),
+	},
+	DequantizeLinear: {
+		reason: "what is held in few bits is frozen",
+		cases: [
+			forward("8 bits, blocks of 16 along the last axis", {
+				inputs: {
+					x: { shape: [3, 32], dtype: "uint8", range: [0, 255.9] },
+					scale: { shape: [3, 2], range: [0.01, 0.02] },
+					zero: { shape: [3, 2], dtype: "uint8", range: [0, 255.9] },
+				},
+				build: ({ x, scale, zero }) => dequantizeLinear(x, { scale, zero, blockSize: 16 }),
+			}),
+		],
 	},
 	MatMulNBits: {
 		reason: "for generation",

@@ -271,6 +271,8 @@ export const rules = {
 	SkipLayerNormalization: none,
 	GroupQueryAttention: none,
 	MatMulNBits: none,
+	// What is held in few bits is frozen.
+	DequantizeLinear: none,
 } satisfies Record<OpName, GradientRule>;
 
 /** Sums a gradient over the axes along which an input of this shape was broadcast. */

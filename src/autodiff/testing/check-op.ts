@@ -22,6 +22,8 @@ export interface OpCheck<K extends string> {
 	forwardOnly?: boolean;
 	/** Largest difference between ONNX Runtime and the interpreter, over the largest value. Default 1e-5. */
 	tolerance?: number;
+	/** The same between gradients and finite differences. Default 1e-6. */
+	numericTolerance?: number;
 }
 
 const arrays = {
@@ -66,7 +68,7 @@ export function expectClose(actual: Nd, expected: Nd, { tolerance, what }: { tol
 
 /** Fails with the first difference. Returns the graph with its gradients. */
 export async function checkOp<K extends string>(check: OpCheck<K>): Promise<Graph> {
-	const { forwardOnly = false, tolerance = 1e-5 } = check;
+	const { forwardOnly = false, tolerance = 1e-5, numericTolerance = 1e-6 } = check;
 	const { graph, inputs, outputs } = write(check);
 	const rng = new Rng("check-op");
 	const feeds = randomFeeds(check, rng);
@@ -99,7 +101,10 @@ export async function checkOp<K extends string>(check: OpCheck<K>): Promise<Grap
 				continue;
 			}
 			expect([gradient.dtype, gradient.shape]).toEqual([input.dtype, input.shape]);
-			expectClose(evaluate(gradient), numeric, { tolerance: 1e-6, what: `gradient of ${input.name}` });
+			expectClose(evaluate(gradient), numeric, {
+				tolerance: numericTolerance,
+				what: `gradient of ${input.name}`,
+			});
 			graph.output(`gradient.${input.name}`, gradient);
 			expected.set(`gradient.${input.name}`, evaluate(gradient));
 			expectClose(alone(check, { name: input.name as K, feeds: allFeeds }), evaluate(gradient), {
