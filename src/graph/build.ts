@@ -68,6 +68,12 @@ export function gemm(
 	return one("Gemm", c ? [a, b, c] : [a, b], { transA: Number(transA), transB: Number(transB), alpha });
 }
 
+/** (x - zero) * scale, where `blockSize` elements along the last axis share a scale and a zero. */
+export const dequantizeLinear = (
+	x: Value,
+	{ scale, zero, blockSize }: { scale: Value; zero: Value; blockSize: number },
+) => one("DequantizeLinear", [x, scale, zero], { axis: x.shape.length - 1, block_size: blockSize });
+
 export const shapeOf = (x: Value) => one("Shape", [x]);
 /** The same elements in another shape. Two or more sizes with names (`"B"`) must be sizes of the graph's inputs. */
 export function reshape(x: Value, shape: Shape): Value {

@@ -22,6 +22,8 @@ const DTYPES = {
 	uint32: { code: 12, array: Uint32Array },
 	uint64: { code: 13, array: BigUint64Array },
 	bfloat16: { code: 16, array: Uint16Array },
+	/** Two elements a byte, the first in the low half. */
+	uint4: { code: 21, array: Uint8Array },
 } as const;
 
 export type DType = keyof typeof DTYPES;
@@ -53,7 +55,7 @@ export class Tensor {
 		this.dtype = options.dtype;
 	}
 
-	/** `dtype` follows from the array, except for bool, float16 and bfloat16, which must be named. */
+	/** `dtype` follows from the array, except for bool, float16, bfloat16 and uint4, which must be named. */
 	static from(data: TypedArray, shape: readonly number[], dtype: DType = dtypeOf(data)): Tensor {
 		if (!(data instanceof DTYPES[dtype].array)) {
 			throw new TypeError(`A ${dtype} tensor needs a ${DTYPES[dtype].array.name}, not a ${data.constructor.name}.`);
@@ -61,8 +63,9 @@ export class Tensor {
 		if (shape.some((size) => !Number.isSafeInteger(size) || size < 0)) {
 			throw new RangeError(`A shape has whole, non-negative sizes, not [${shape}].`);
 		}
-		if (sizeOf(shape) !== data.length) {
-			throw new RangeError(`Shape [${shape}] has ${sizeOf(shape)} elements, the array ${data.length}.`);
+		const elements = dtype === "uint4" ? 2 * data.length : data.length;
+		if (sizeOf(shape) !== elements) {
+			throw new RangeError(`Shape [${shape}] has ${sizeOf(shape)} elements, the array ${elements}.`);
 		}
 		return new Tensor(data, { shape: [...shape], dtype });
 	}

@@ -76,6 +76,7 @@ export const onnxTypes = {
 	uint32: 12,
 	uint64: 13,
 	bfloat16: 16,
+	uint4: 21,
 } as const satisfies Record<DType, number>;
 
 export const elementwise = {

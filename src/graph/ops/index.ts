@@ -5,10 +5,11 @@ import { attention } from "./attention.ts";
 import { elementwise } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
 import type { OpDefinition } from "./op.ts";
+import { quantization } from "./quantization.ts";
 import { reduce } from "./reduce.ts";
 import { shape } from "./shape.ts";
 
-const table = { ...elementwise, ...matmul, ...shape, ...reduce, ...attention };
+const table = { ...elementwise, ...matmul, ...shape, ...reduce, ...attention, ...quantization };
 
 export type OpName = keyof typeof table;
 export const ops: Readonly<Record<OpName, OpDefinition>> = table;

@@ -307,4 +307,12 @@ const kernels = {
 		return [...layerNormalization(total, { weight: weight as Nd, bias, epsilon }), total];
 	},
 	GroupQueryAttention: groupQueryAttention,
+	DequantizeLinear: ([x, scale, zero], settings) => {
+		const axis = settings.axis(x as Nd);
+		const blockSize = settings.number("block_size");
+		return build((x as Nd).shape, (index) => {
+			const block = index.with(axis, Math.floor((index[axis] as number) / blockSize));
+			return (at(x as Nd, index) - at(zero as Nd, block)) * at(scale as Nd, block);
+		});
+	},
 } satisfies Record<OpName, Kernel>;
