@@ -4,8 +4,9 @@
 
 import type { StepBatch } from "../data/micro-batch.ts";
 import { type BatchRamp, batchSizeAt, type RampLearningRate, rampLearningRateFactor } from "../optim/batch-ramp.ts";
+import { clippingScale } from "../optim/clipping.ts";
 import type { ParameterUpdater } from "../optim/parameter-updater.ts";
-import { createSchedule, type ScheduleName } from "../optim/schedule.ts";
+import { createSchedule, type Schedule, type ScheduleName } from "../optim/schedule.ts";
 import type { TrainingEngine } from "./engine.ts";
 
 /** Where steps come from: dialogues (BatchStream) or windows of text (WindowStream). */
@@ -22,8 +23,8 @@ interface StreamState {
 }
 
 export interface LoopOptions<State extends StreamState = StreamState> {
-	engine: TrainingEngine;
-	updater: ParameterUpdater;
+	engine: Pick<TrainingEngine, "beginStep" | "microStep">;
+	updater: Pick<ParameterUpdater, "gradientNorm" | "step">;
 	stream: StepStream & { readonly state: State };
 	/** Steps, or passes over the data (a part of one is allowed). */
 	length: { steps: number } | { epochs: number };
@@ -62,6 +63,8 @@ export interface TrainState<State extends StreamState = StreamState> {
 	stream: State;
 	best?: { step: number; loss: number };
 	evaluationsSinceBest: number;
+	/** The evaluation of this step was interrupted: the run goes on with it. */
+	evaluationDue: boolean;
 	/** Mean training loss over the steps since the last evaluation: sum and count. */
 	recent: { loss: number; steps: number };
 }
@@ -88,13 +91,7 @@ export type TrainEvent =
 /** Trains until the length is reached, patience is lost or the signal aborts; a checkpoint is saved before it returns. */
 export async function* trainLoop<State extends StreamState>(options: LoopOptions<State>): AsyncGenerator<TrainEvent> {
 	const { engine, updater, stream, signal, seed, clock } = options;
-	const plan = planLength(options);
-	const schedule = createSchedule({
-		name: options.schedule.name,
-		total: plan.steps,
-		warmup: Math.min(options.schedule.warmupSteps ?? Math.round(plan.steps / 20), plan.steps - 1),
-		minRatio: options.schedule.minRatio ?? 0,
-	});
+	const { plan, schedule } = planTraining(options);
 	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);
 	const speed = new Speed(clock);
 	let savedAt = options.resumed?.step ?? -1;
@@ -104,8 +101,28 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		yield { type: "checkpoint-saved", step: state.step, path: await options.save(structuredClone(state)) };
 	};
 
-	while (!plan.done(state)) {
+	let saveDue = state.evaluationDue;
+	// What follows a step comes first, so that a run which was stopped there goes on there.
+	for (;;) {
+		if (state.evaluationDue && options.evaluate) {
+			let validation: number;
+			try {
+				validation = await speed.pause(() => options.evaluate?.(signal) as Promise<number>);
+			} catch (error) {
+				if (signal?.aborted) return yield* finish("aborted");
+				throw error;
+			}
+			yield noteEvaluation(state, validation);
+			// A checkpoint of this step may exist, from when the evaluation was interrupted: it is out of date.
+			savedAt = -1;
+		}
+		// The best so far is always kept: it may become the result.
+		if (saveDue || state.best?.step === state.step) yield* save();
+		if (options.patience !== undefined && state.evaluationsSinceBest >= options.patience)
+			return yield* finish("patience");
+		if (plan.done(state)) return yield* finish("finished");
 		if (signal?.aborted) return yield* finish("aborted");
+
 		const progress = plan.progress(state);
 		const batchSize = options.batchRamp ? batchSizeAt(options.batchRamp.ramp, progress) : options.batchSize;
 		const learningRate = options.learningRate * schedule(plan.position(state)) * rampFactor(options, batchSize);
@@ -122,7 +139,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm);
 		if (finite) {
 			const { maxGradNorm } = options;
-			const gradientScale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradientNorm + 1e-6)) : 1;
+			const gradientScale = maxGradNorm > 0 ? clippingScale({ norm: gradientNorm, maxNorm: maxGradNorm }) : 1;
 			await updater.step({ learningRate, gradientScale });
 			state.recent = { loss: state.recent.loss + loss, steps: state.recent.steps + 1 };
 		} else {
@@ -130,6 +147,10 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		}
 		state.step++;
 		state.stream = stream.state;
+		const last = plan.done(state);
+		const atEvaluation = options.evalSteps ? state.step % options.evalSteps === 0 : batch.endsEpoch;
+		state.evaluationDue = options.evaluate !== undefined && (atEvaluation || last);
+		saveDue = last || (options.saveSteps ? state.step % options.saveSteps === 0 : atEvaluation);
 		if (!finite) yield { type: "step-skipped", step: state.step, loss, gradientNorm };
 		yield {
 			type: "step-done",
@@ -143,25 +164,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			supervisedTokens: state.stream.supervisedTokens,
 			...speed.after(batch.supervisedTokens, plan.progress(state)),
 		};
-		const last = plan.done(state);
-		const evaluateNow = options.evalSteps ? state.step % options.evalSteps === 0 : batch.endsEpoch;
-		if (options.evaluate && (evaluateNow || last)) {
-			let validation: number;
-			try {
-				validation = await speed.pause(() => options.evaluate?.(signal) as Promise<number>);
-			} catch (error) {
-				if (signal?.aborted) return yield* finish("aborted");
-				throw error;
-			}
-			yield noteEvaluation(state, validation);
-			if (options.patience !== undefined && state.evaluationsSinceBest >= options.patience)
-				return yield* finish("patience");
-		}
-		const saveNow = options.saveSteps ? state.step % options.saveSteps === 0 : evaluateNow;
-		// The best so far is always kept: it may become the result.
-		if (saveNow || last || state.best?.step === state.step) yield* save();
 	}
-	return yield* finish("finished");
 
 	async function* finish(reason: "finished" | "patience" | "aborted"): AsyncGenerator<TrainEvent> {
 		yield* save();
@@ -169,9 +172,19 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	}
 }
 
+/** How long the run is and how its learning rate goes. Throws UserError when the warm-up does not fit into the run. */
+export function planTraining(
+	options: Pick<LoopOptions, "stream" | "length" | "batchSize" | "batchRamp" | "schedule">,
+): { plan: ReturnType<typeof planLength>; schedule: Schedule } {
+	const { name, warmupSteps, minRatio = 0 } = options.schedule;
+	const plan = planLength(options);
+	const warmup = warmupSteps ?? Math.min(Math.round(plan.steps / 20), plan.steps - 1);
+	return { plan, schedule: createSchedule({ name, total: plan.steps, warmup, minRatio }) };
+}
+
 /** Loss of a step's batch, with its gradients left in the engine. */
 async function gradientStep(
-	engine: TrainingEngine,
+	engine: LoopOptions["engine"],
 	batch: StepBatch,
 	{ seed, step, signal }: { seed: number; step: number; signal?: AbortSignal },
 ): Promise<number> {
@@ -187,12 +200,20 @@ async function gradientStep(
 }
 
 function newState<State extends StreamState>(stream: State): TrainState<State> {
-	return { step: 0, skippedSteps: 0, stream, evaluationsSinceBest: 0, recent: { loss: 0, steps: 0 } };
+	return {
+		step: 0,
+		skippedSteps: 0,
+		stream,
+		evaluationsSinceBest: 0,
+		evaluationDue: false,
+		recent: { loss: 0, steps: 0 },
+	};
 }
 
 function noteEvaluation(state: TrainState, loss: number): TrainEvent {
 	const best = loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
 	if (best) state.best = { step: state.step, loss };
+	state.evaluationDue = false;
 	state.evaluationsSinceBest = best ? 0 : state.evaluationsSinceBest + 1;
 	const { recent } = state;
 	state.recent = { loss: 0, steps: 0 };
