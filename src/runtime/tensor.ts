@@ -63,9 +63,9 @@ export class Tensor {
 		if (shape.some((size) => !Number.isSafeInteger(size) || size < 0)) {
 			throw new RangeError(`A shape has whole, non-negative sizes, not [${shape}].`);
 		}
-		const elements = dtype === "uint4" ? 2 * data.length : data.length;
-		if (sizeOf(shape) !== elements) {
-			throw new RangeError(`Shape [${shape}] has ${sizeOf(shape)} elements, the array ${elements}.`);
+		const elements = dtype === "uint4" ? Math.ceil(sizeOf(shape) / 2) : sizeOf(shape);
+		if (elements !== data.length) {
+			throw new RangeError(`Shape [${shape}] has ${elements} elements, the array ${data.length}.`);
 		}
 		return new Tensor(data, { shape: [...shape], dtype });
 	}
