@@ -4,7 +4,15 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointWriter } from "../checkpoint/checkpoint-writer.ts";
-import { latestCheckpoint, listCheckpoints, openCheckpoint, pruneCheckpoints } from "../checkpoint/checkpoints.ts";
+import {
+	type CheckpointContent,
+	checkpointName,
+	checkpointsFolder,
+	latestCheckpoint,
+	listCheckpoints,
+	openCheckpoint,
+	pruneCheckpoints,
+} from "../checkpoint/checkpoints.ts";
 import { describePlatform, type FileHash, hashFiles, type Manifest } from "../checkpoint/manifest.ts";
 import { createRun, openRun, type RunDirectory } from "../checkpoint/run-directory.ts";
 import type { MicroBatch } from "../data/index.ts";
@@ -116,35 +124,23 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			yield note(run, evaluationEvent(0, lossBefore));
 		}
 		const seconds = () => (resumed?.seconds ?? 0) + (Date.now() - startedAt) / 1000;
-		const saved: { step: number; path: string }[] = [];
 		let best: number | undefined = resumed?.train.best?.step;
 		const writer = new CheckpointWriter({
 			runDirectory: run.path,
-			onSaved: async (checkpoint) => {
+			onSaved: async () => {
 				await pruneCheckpoints(run.path, { saveTotalLimit: values.saveTotalLimit, best });
-				saved.push(checkpoint);
 			},
 		});
+		const tensors = savedTensors(job, updater);
+		// New memory is slow at the first touch: that happens while the first steps run.
+		const reserved = writer.reserve(tensors);
 		const save = async (state: TrainState) => {
 			best = state.best?.step;
-			const { steps, tensors } = updater.state();
-			const content: SavedState = {
-				train: state,
-				optimizerSteps: steps,
-				lossBefore,
-				answersBefore,
-				seconds: seconds(),
-			};
-			const trained = new Map([...model.parameters].filter(([name]) => job.trainable.has(name)));
-			await writer.save({
-				step: state.step,
-				tensors: {
-					[modelFile]: parameterEntries(model.architecture, { config: model.config, parameters: trained }),
-					[optimizerFile]: [...tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
-				},
-				state: content,
-			});
-			return join(run.path, "checkpoints", `step-${String(state.step).padStart(6, "0")}`);
+			const optimizerSteps = updater.steps;
+			const content: SavedState = { train: state, optimizerSteps, lossBefore, answersBefore, seconds: seconds() };
+			await reserved;
+			await writer.save({ step: state.step, tensors, state: content });
+			return join(run.path, checkpointsFolder, checkpointName(state.step));
 		};
 
 		let final: Extract<TrainEvent, { type: "training-done" }> | undefined;
@@ -181,8 +177,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		if (reason === "aborted") return;
 
 		const useBest = values.keep === "best" && state.best !== undefined && state.best.step !== state.step;
-		if (useBest)
-			await loadWeights(job, join(run.path, "checkpoints", `step-${String(state.best?.step).padStart(6, "0")}`));
+		if (useBest) await loadWeights(job, join(run.path, checkpointsFolder, checkpointName(state.best?.step ?? 0)));
 		await saveModel(run.modelPath, model);
 		const answersAfter = await answerQuestions(model, job.questions, answerOptions(values, signal));
 		for (const [i, question] of job.questions.entries()) {
@@ -264,6 +259,15 @@ async function restore(
 	} finally {
 		await checkpoint.close();
 	}
+}
+
+/** What a checkpoint holds: the trained parameters and the optimizer's states, as live arrays. */
+function savedTensors({ model, trainable }: TrainingJob, updater: ParameterUpdater): CheckpointContent["tensors"] {
+	const parameters = new Map([...model.parameters].filter(([name]) => trainable.has(name)));
+	return {
+		[modelFile]: parameterEntries(model.architecture, { config: model.config, parameters }),
+		[optimizerFile]: [...updater.state().tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
+	};
 }
 
 /** Reads the trained parameters of a checkpoint into the model. */

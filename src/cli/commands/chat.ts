@@ -25,7 +25,7 @@ export const chatCommand: Command = {
 		try {
 			return await runChat(session, { terminal, json: frame.json, quiet: frame.quiet });
 		} finally {
-			await session[Symbol.asyncDispose]?.();
+			await session[Symbol.asyncDispose]();
 		}
 	},
 };

@@ -108,6 +108,7 @@ export function fakeChatSession({ pieceMs = 0 } = {}): FakeChatSession {
 			prefix = text ?? "";
 		},
 		transcript: () => turns,
+		async [Symbol.asyncDispose]() {},
 	};
 	return session;
 }

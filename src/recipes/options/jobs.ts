@@ -57,6 +57,11 @@ export const finetuneOptions = optionTable({ job: "finetune", exclusive: lengthO
 ]);
 
 const newModelGroup = optionGroup("Model", {
+	model: text({
+		placeholder: "DIR|HUB-ID|builtin",
+		defaultNote: "random weights",
+		help: "go on with this model, its sizes and its tokenizer, instead of random weights",
+	}),
 	tokenizer: text({
 		default: "bpe",
 		placeholder: "DIR|bpe|characters",

@@ -117,5 +117,5 @@ export interface ChatSession {
 	/** The turns so far, the system turn first when there is one. */
 	transcript(): readonly Turn[];
 	/** Frees the model. */
-	[Symbol.asyncDispose]?(): Promise<void>;
+	[Symbol.asyncDispose](): Promise<void>;
 }
