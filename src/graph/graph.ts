@@ -36,7 +36,6 @@ const fits: Readonly<Record<AttributeKind, (value: AttributeValue) => boolean>> 
 	float: (value) => typeof value === "number",
 	string: (value) => typeof value === "string",
 	ints: (value) => Array.isArray(value) && value.every(Number.isInteger),
-	floats: (value) => Array.isArray(value) && value.every((item) => typeof item === "number"),
 };
 
 export class Graph {

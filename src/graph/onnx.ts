@@ -68,7 +68,6 @@ function nodeMessage(node: Node, nameOf: (value: Value) => string): Uint8Array {
 		if (kind === "float") attribute.push(float(2, value as number), integer(20, 1));
 		else if (kind === "int") attribute.push(integer(3, value as number), integer(20, 2));
 		else if (kind === "string") attribute.push(text(4, value as string), integer(20, 3));
-		else if (kind === "floats") attribute.push(...(value as number[]).map((x) => float(7, x)), integer(20, 6));
 		else attribute.push(...(value as number[]).map((x) => integer(8, x)), integer(20, 7));
 		parts.push(bytes(5, message(attribute)));
 	}

@@ -16,7 +16,7 @@ export interface OpInput extends TypedShape {
 	readonly constant?: ArrayLike<number | bigint>;
 }
 
-export type AttributeKind = "int" | "float" | "string" | "ints" | "floats";
+export type AttributeKind = "int" | "float" | "string" | "ints";
 export type AttributeValue = number | string | readonly number[];
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
