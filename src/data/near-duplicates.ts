@@ -1,13 +1,13 @@
 // Finds conversations that nearly repeat one of a given set, in time linear in their text.
-// MinHash (Broder, 1997) over shingles with locality-sensitive hashing in bands (Indyk and Motwani, 1998) proposes
-// candidates; the exact Jaccard similarity of the shingles decides. Two conversations are near-duplicates when what is asked
+// MinHash (Broder, 1997) by one permutation with densification (Shrivastava, 2017) over shingles, and locality-sensitive
+// hashing in bands (Indyk and Motwani, 1998), propose candidates; the exact Jaccard similarity of the shingles decides. Two conversations are near-duplicates when what is asked
 // AND what is answered are alike: a canned answer to another question is not a duplicate, nor is another poem on the same prompt.
 import { mix, type Sides } from "./fingerprint.ts";
 
 /** Least Jaccard similarity of both sides. */
 export const nearness = 0.8;
 
-/** 16 bands of 4 hashes: a pair at 0.8 is proposed with probability 0.9998, one at 0.3 with 0.12. */
+/** 16 bands of 4 hashes: a long pair at 0.8 is proposed with probability 0.9998, one at 0.3 with 0.12. */
 const bands = 16;
 const rowsPerBand = 4;
 
@@ -16,9 +16,6 @@ const shingleBytes = 6;
 
 /** Candidates examined for one row. Rows beyond that share a bucket with hundreds alike; the first few then suffice. */
 const maxCandidates = 64;
-
-const multipliers = Int32Array.from({ length: bands * rowsPerBand }, (_, i) => mix(2 * i + 1) | 1);
-const summands = Int32Array.from({ length: bands * rowsPerBand }, (_, i) => mix(2 * i + 0x10001));
 
 /** An index of conversations that is asked for those near to another. Holds their texts: meant for held-out rows. */
 export class NearDuplicateIndex {
@@ -66,15 +63,8 @@ export class NearDuplicateIndex {
 
 /** Hashes of all shingles of the text. A text shorter than a shingle is one shingle. */
 export function shingles(text: string): Set<number> {
-	const bytes = Buffer.from(text, "utf8");
 	const set = new Set<number>();
-	const last = Math.max(0, bytes.length - shingleBytes);
-	for (let start = 0; start <= last; start++) {
-		let hash = 0x811c9dc5;
-		const end = Math.min(bytes.length, start + shingleBytes);
-		for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
-		set.add(mix(hash));
-	}
+	visitShingles(text, (hash) => set.add(hash));
 	return set;
 }
 
@@ -84,23 +74,46 @@ export function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number 
 	return common / (a.size + b.size - common);
 }
 
+const base = 0x01000193;
+const dropped = Array.from({ length: shingleBytes }).reduce((power: number) => Math.imul(power, base), 1);
+
+/** Calls `visit` with the hash of each shingle, repeated ones too: a polynomial rolled over the bytes, then mixed. */
+function visitShingles(text: string, visit: (hash: number) => void): void {
+	const bytes = Buffer.from(text, "utf8");
+	let rolling = 0;
+	for (let i = 0; i < bytes.length; i++) {
+		rolling = Math.imul(rolling, base) + (bytes[i] as number) + 1;
+		if (i >= shingleBytes) rolling -= Math.imul(dropped, (bytes[i - shingleBytes] as number) + 1);
+		if (i >= shingleBytes - 1) visit(mix(rolling));
+	}
+	if (bytes.length < shingleBytes) visit(mix(rolling));
+}
+
 /** One key a band: a hash of its MinHashes over the shingles of both sides, told apart by side. */
 function bandKeys({ asked, answered }: Sides): number[] {
-	const minima = new Uint32Array(multipliers.length).fill(0xffffffff);
-	const absorb = (set: ReadonlySet<number>, side: number) => {
-		for (const shingle of set) {
-			const item = shingle ^ side;
-			for (let i = 0; i < minima.length; i++) {
-				const hash = (Math.imul(item, multipliers[i] as number) + (summands[i] as number)) >>> 0;
-				if (hash < (minima[i] as number)) minima[i] = hash;
-			}
-		}
-	};
-	absorb(shingles(asked), 0);
-	absorb(shingles(answered), 0x5bd1e995);
+	const minima = minHashes(asked, answered);
 	return Array.from({ length: bands }, (_, band) => {
 		let key = band;
 		for (let i = 0; i < rowsPerBand; i++) key = mix(key ^ (minima[band * rowsPerBand + i] as number));
 		return key;
+	});
+}
+
+const bins = bands * rowsPerBand;
+const empty = 0xffffffff;
+
+/** The least hash in each of `bins` equal parts of the range of hashes; an empty part borrows from another, drawn by hash. */
+function minHashes(asked: string, answered: string): Uint32Array {
+	const minima = new Uint32Array(bins).fill(empty);
+	const absorb = (hash: number) => {
+		const bin = Math.floor(hash / (0x100000000 / bins));
+		if (hash < (minima[bin] as number)) minima[bin] = hash;
+	};
+	visitShingles(asked, absorb);
+	visitShingles(answered, (hash) => absorb(mix(hash ^ 0x5bd1e995)));
+	return minima.map((value, bin) => {
+		let from = bin;
+		for (let attempt = 1; (minima[from] as number) === empty; attempt++) from = mix(bin * 0x9e37 + attempt) % bins;
+		return from === bin ? value : (minima[from] as number);
 	});
 }
