@@ -15,7 +15,7 @@ import { resolveModelReference } from "./model-reference.ts";
 import { finetuneOptions } from "./options/jobs.ts";
 import type { Recipe, RecipeEvent } from "./options/recipe.ts";
 import { readQuestions } from "./questions.ts";
-import { assertSameFiles, setUp } from "./setup.ts";
+import { changedFilesOf, placeIn, setUp } from "./setup.ts";
 import { allParameters, fullLearningRate, hashModel, runTraining } from "./training-run.ts";
 
 /** Slots of a micro-batch unless --token-budget says otherwise. */
@@ -36,11 +36,7 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 	const files = [...values.data, ...(typeof heldOut === "string" ? [heldOut] : [])];
 	const data = await hashFiles(files, signal ? { signal } : {});
 	const base = await hashModel(modelDirectory, values.model);
-	if (previous) {
-		const allowed = values.allowChange ?? [];
-		assertSameFiles("data", { before: previous.data, now: data, allowed });
-		assertSameFiles("model", { before: previous.base?.files ?? [], now: base.files, allowed });
-	}
+	const changedFiles = changedFilesOf(previous, { data, base, allowed: values.allowChange ?? [] });
 	const dialogues = await prepareDialogues({
 		files: values.data,
 		template: model.template,
@@ -76,8 +72,16 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 				data,
 				previous,
 				changed: setup.changed,
+				changedFiles,
 				stream: new BatchStream(streamOptions),
-				restoreStream: (state) => BatchStream.restore(state as BatchStreamState, streamOptions),
+				restoreStream: (state) =>
+					BatchStream.restore(
+						placeIn(new BatchStream(streamOptions).state, {
+							state: state as BatchStreamState,
+							changed: setup.changed.length + changedFiles.length > 0,
+						}),
+						streamOptions,
+					),
 				...(validation.length > 0 && {
 					validation: () => evaluationBatches({ store, indices: validation, ...cut }),
 				}),

@@ -16,7 +16,7 @@ import { pretrainOptions } from "./options/jobs.ts";
 import type { Recipe } from "./options/recipe.ts";
 import type { OptionRecord } from "./options/resolve.ts";
 import { kebabCase, type OptionsOf } from "./options/table.ts";
-import { assertSameFiles, setUp } from "./setup.ts";
+import { changedFilesOf, placeIn, setUp } from "./setup.ts";
 import { charactersOf, textsOf } from "./texts-of.ts";
 import { allParameters, fullLearningRate, hashModel, runTraining } from "./training-run.ts";
 
@@ -36,7 +36,6 @@ export const pretrain: Recipe<typeof pretrainOptions> = async function* (options
 		[...values.data, ...(typeof heldOut === "string" ? [heldOut] : [])],
 		signal ? { signal } : {},
 	);
-	if (previous) assertSameFiles("data", { before: previous.data, now: data, allowed: values.allowChange ?? [] });
 
 	let base: Manifest["base"] = null;
 	let model: Model;
@@ -46,10 +45,9 @@ export const pretrain: Recipe<typeof pretrainOptions> = async function* (options
 		const directory = yield* resolveModelReference(values.model, signal ? { signal } : {});
 		model = await loadModel(directory);
 		base = await hashModel(directory, values.model);
-		const allowed = values.allowChange ?? [];
-		if (previous) assertSameFiles("model", { before: previous.base?.files ?? [], now: base.files, allowed });
 		checkBlockSize(values.blockSize, model);
 	}
+	const changedFiles = changedFilesOf(previous, { data, base, allowed: values.allowChange ?? [] });
 	const { tokenizer, template } = model;
 	const textOptions = {
 		tokenizer,
@@ -94,8 +92,16 @@ export const pretrain: Recipe<typeof pretrainOptions> = async function* (options
 				data,
 				previous,
 				changed: setup.changed,
+				changedFiles,
 				stream: new WindowStream(streamOptions),
-				restoreStream: (state) => WindowStream.restore(state as WindowStreamState, streamOptions),
+				restoreStream: (state) =>
+					WindowStream.restore(
+						placeIn(new WindowStream(streamOptions).state, {
+							state: state as WindowStreamState,
+							changed: setup.changed.length + changedFiles.length > 0,
+						}),
+						streamOptions,
+					),
 				...(validation.length > 1 && {
 					validation: () => evaluationWindows({ tokens: validation, blockSize: values.blockSize, tokenBudget }),
 				}),

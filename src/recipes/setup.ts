@@ -23,6 +23,13 @@ export interface Setup<T extends OptionTable> {
 /** Options about a single call, which may differ between a run and its resumption. */
 const ownOfCall = new Set(["resume", "allowChange", "overwrite", "output", "force", "ask"]);
 
+/** What the saved weights or the optimizer's memory of them depend on. */
+const cannotChange = new Set([
+	...["tokenizer", "vocabularySize", "layers", "heads", "channels"],
+	...["optimizer", "momentum", "freeze"],
+	...["lora", "loraRank", "loraAlpha", "loraTargets", "loraRs", "loraDora", "baseBits"],
+]);
+
 export async function setUp<T extends OptionTable>(
 	table: T,
 	{ options, context }: { options: OptionsInput<T>; context: RecipeContext },
@@ -51,31 +58,45 @@ export async function setUp<T extends OptionTable>(
 	const changed = changedOptions(previous.options as OptionRecord, record).filter(
 		(name) => !ownOfCall.has(name) && (applies(table, name, values as Record<string, unknown>) || name in options),
 	);
+	const lasting = changed.filter((name) => cannotChange.has(name));
+	if (lasting.length > 0) throw lastingError(lasting, { previous, record });
 	const allowed = new Set(asked.allowChange?.flatMap((name) => [name, kebabCase(name)]) ?? []);
 	const refused = changed.filter((name) => !allowed.has(name) && !allowed.has(kebabCase(name)));
 	if (refused.length > 0) throw changedError(refused, { previous, record });
 	return { values, record, directory, previous, changed };
 }
 
-/** Refuses to go on when a file is not what it was; `what` names it in --allow-change. */
-export function assertSameFiles(
-	what: "data" | "model",
-	{ before, now, allowed }: { before: readonly FileHash[]; now: readonly FileHash[]; allowed: readonly string[] },
-): boolean {
-	const hashes = (files: readonly FileHash[]) =>
-		files
-			.map(({ sha256 }) => sha256)
-			.sort()
-			.join();
-	if (hashes(before) === hashes(now)) return false;
-	if (allowed.includes(what)) return true;
-	const different = now.filter((file) => !before.some(({ sha256 }) => sha256 === file.sha256)).map(({ path }) => path);
-	throw new UserError("RESUME_CHANGED", `The ${what} is not what it was when the run began.`, {
-		where: different.join(", ") || before.map(({ path }) => path).join(", "),
-		expected: "the same bytes",
-		found: "other bytes",
-		hint: `Restore the files, start a new run, or go on knowingly with --allow-change ${what}.`,
+/** Which files are not what they were when the resumed run began. Throws UserError for those that are not allowed to differ. */
+export function changedFilesOf(
+	previous: Manifest | undefined,
+	{ data, base, allowed }: Pick<Manifest, "data" | "base"> & { allowed: readonly string[] },
+): ("data" | "model")[] {
+	if (!previous) return [];
+	const before = { data: previous.data, model: previous.base?.files ?? [] };
+	const now = { data, model: base?.files ?? [] };
+	const hashes = (files: readonly FileHash[]) => files.map(({ sha256 }) => sha256).join();
+	const changed = (["data", "model"] as const).filter((what) => hashes(before[what]) !== hashes(now[what]));
+	const refused = changed.find((what) => !allowed.includes(what));
+	if (refused === undefined) return changed;
+	const known = new Set(before[refused].map(({ sha256 }) => sha256));
+	const different = now[refused].filter(({ sha256 }) => !known.has(sha256)).map(({ path }) => path);
+	throw new UserError("RESUME_CHANGED", `The ${refused} is not what it was when the run began.`, {
+		where: (different.length > 0 ? different : now[refused].map(({ path }) => path)).join(", "),
+		expected: "the same files, with the same bytes, in the same order",
+		found: different.length > 0 ? "other bytes" : "other files or another order",
+		hint: `Restore the files, start a new run, or go on knowingly with --allow-change ${refused}.`,
 	});
+}
+
+/**
+ * The place in the data at which a run goes on: the saved one, or, when a change that was allowed gives the data another
+ * order, the beginning of the epoch that was under way, in the `fresh` order.
+ */
+export function placeIn<State extends { position: number; order: string }>(
+	fresh: State,
+	{ state, changed }: { state: State; changed: boolean },
+): State {
+	return changed && state.order !== fresh.order ? { ...state, position: 0, order: fresh.order } : state;
 }
 
 async function resumedDirectory({ resume, output }: { resume?: string; output?: string }): Promise<string | undefined> {
@@ -90,16 +111,31 @@ async function resumedDirectory({ resume, output }: { resume?: string; output?: 
 	return there ? output : undefined;
 }
 
-function changedError(
-	names: readonly string[],
-	{ previous, record }: { previous: Manifest; record: OptionRecord },
-): UserError {
-	const spell = (value: unknown) => (value === null || value === undefined ? "not set" : JSON.stringify(value));
-	const [first] = names as [string];
-	return new UserError("RESUME_CHANGED", `The run was begun with other settings: ${names.map(kebabCase).join(", ")}.`, {
-		where: `--${kebabCase(first)}`,
-		expected: spell(previous.options[first]?.value),
-		found: spell(record[first]?.value),
-		hint: `Leave the flag out, or go on knowingly with --allow-change ${names.map(kebabCase).join(" ")}.`,
+interface Change {
+	previous: Manifest;
+	record: OptionRecord;
+}
+
+function changedError(names: readonly string[], change: Change): UserError {
+	const flags = names.map(kebabCase);
+	return new UserError("RESUME_CHANGED", `The run was begun with other settings: ${flags.join(", ")}.`, {
+		...spelled(names[0] as string, change),
+		hint: `Leave the flag out, or go on knowingly with --allow-change ${flags.join(",")}.`,
 	});
+}
+
+function lastingError(names: readonly string[], change: Change): UserError {
+	return new UserError("RESUME_CHANGED", `A run cannot change ${names.map(kebabCase).join(", ")} on its way.`, {
+		...spelled(names[0] as string, change),
+		hint: "Leave the flag out, or start a new run from what this one learned: --model DIR with its directory.",
+	});
+}
+
+function spelled(name: string, { previous, record }: Change) {
+	const spell = (value: unknown) => (value === null || value === undefined ? "not set" : JSON.stringify(value));
+	return {
+		where: `--${kebabCase(name)}`,
+		expected: spell(previous.options[name]?.value),
+		found: spell(record[name]?.value),
+	};
 }

@@ -2,14 +2,13 @@
 // prepare the data; this file makes the engine and the optimizer, keeps the checkpoints, and writes the result.
 
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CheckpointWriter } from "../checkpoint/checkpoint-writer.ts";
 import {
 	type CheckpointContent,
 	checkpointName,
 	checkpointsFolder,
 	latestCheckpoint,
-	listCheckpoints,
 	openCheckpoint,
 	pruneCheckpoints,
 } from "../checkpoint/checkpoints.ts";
@@ -21,7 +20,14 @@ import { type DecayExclusion, decayPolicy, layerLearningRateScale } from "../opt
 import { type Parameter, ParameterUpdater } from "../optim/parameter-updater.ts";
 import { ORT_VERSION } from "../runtime/index.ts";
 import { TrainingEngine } from "../train/engine.ts";
-import { type LoopOptions, type StepStream, type TrainEvent, type TrainState, trainLoop } from "../train/loop.ts";
+import {
+	type LoopOptions,
+	planTraining,
+	type StepStream,
+	type TrainEvent,
+	type TrainState,
+	trainLoop,
+} from "../train/loop.ts";
 import { UserError } from "../util/errors.ts";
 import { packageVersion } from "../util/package-root.ts";
 import { answerQuestions } from "./answers.ts";
@@ -61,7 +67,10 @@ export interface TrainingJob {
 	base: Manifest["base"];
 	data: readonly FileHash[];
 	previous: Manifest | undefined;
+	/** Options that differ from those of the resumed run. */
 	changed: readonly string[];
+	/** Files that are not what they were when it began. */
+	changedFiles: readonly ("data" | "model")[];
 	stream: Stream;
 	/** The stream as it was when `state` was taken. */
 	restoreStream(state: unknown): Stream;
@@ -83,6 +92,8 @@ interface SavedState {
 	seconds: number;
 }
 
+type Json = Manifest["changes"][number]["to"];
+
 const modelFile = "model.safetensors";
 const optimizerFile = "optimizer.safetensors";
 
@@ -90,7 +101,8 @@ const optimizerFile = "optimizer.safetensors";
 export async function* runTraining(job: TrainingJob, context: RecipeContext): AsyncGenerator<RecipeEvent> {
 	const { model, values } = job;
 	const { signal } = context;
-	const run = await openDirectory(job);
+	const length = runLength(job);
+	planTraining({ ...length, stream: job.stream });
 	const engine = await TrainingEngine.create({
 		architecture: model.architecture,
 		config: model.config,
@@ -103,21 +115,30 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		labelSmoothing: values.labelSmoothing,
 		...(values.threads !== undefined && { threads: values.threads }),
 	});
-	const updater = await ParameterUpdater.create(trainedParameters(job, engine), {
+	const parameters = trainedParameters(job, engine);
+	const updater = await ParameterUpdater.create(parameters, {
 		optimizer: values.optimizer,
 		settings: optimizerSettings(values),
 		...(values.threads !== undefined && { threads: values.threads }),
 	});
 	const startedAt = Date.now();
+	let run: RunDirectory | undefined;
+	let writer: CheckpointWriter | undefined;
 	try {
-		const resumed = job.previous ? await restore(job, { run, updater }) : undefined;
-		if (job.changed.length > 0 && job.previous) await noteChanges(run, { job, step: resumed?.train.step ?? 0 });
+		run = await openDirectory(job);
+		const { resumed, damaged } = job.previous
+			? await restore(job, { run, updater })
+			: { resumed: undefined, damaged: [] };
+		for (const { message } of damaged) yield note(run, { type: "warning", code: "CHECKPOINT_DAMAGED", message });
+		if (job.previous) await noteChanges(run, { job, step: resumed?.train.step ?? 0 });
 		const stream = resumed ? job.restoreStream(resumed.train.stream) : job.stream;
 		const evaluate = async (stop?: AbortSignal) =>
 			(await engine.evaluate(job.validation?.() ?? [], stop ? { signal: stop } : {})).loss;
 
 		const answersBefore =
 			resumed?.answersBefore ?? (await answerQuestions(model, job.questions, answerOptions(values, signal)));
+		// Answers that were broken off must not become part of a checkpoint.
+		if (signal?.aborted) return;
 		let lossBefore = resumed?.lossBefore ?? null;
 		if (!resumed && job.validation) {
 			lossBefore = await evaluate(signal);
@@ -125,22 +146,24 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		}
 		const seconds = () => (resumed?.seconds ?? 0) + (Date.now() - startedAt) / 1000;
 		let best: number | undefined = resumed?.train.best?.step;
-		const writer = new CheckpointWriter({
+		writer = new CheckpointWriter({
 			runDirectory: run.path,
-			onSaved: async () => {
-				await pruneCheckpoints(run.path, { saveTotalLimit: values.saveTotalLimit, best });
+			onSaved: async ({ path }) => {
+				await pruneCheckpoints(dirname(dirname(path)), { saveTotalLimit: values.saveTotalLimit, best });
 			},
 		});
 		const tensors = savedTensors(job, updater);
 		// New memory is slow at the first touch: that happens while the first steps run.
 		const reserved = writer.reserve(tensors);
+		const { path: runPath } = run;
 		const save = async (state: TrainState) => {
-			best = state.best?.step;
 			const optimizerSteps = updater.steps;
 			const content: SavedState = { train: state, optimizerSteps, lossBefore, answersBefore, seconds: seconds() };
 			await reserved;
-			await writer.save({ step: state.step, tensors, state: content });
-			return join(run.path, checkpointsFolder, checkpointName(state.step));
+			await writer?.save({ step: state.step, tensors, state: content });
+			// Not before: the checkpoint that was still being written keeps the best of its own time.
+			best = state.best?.step;
+			return join(runPath, checkpointsFolder, checkpointName(state.step));
 		};
 
 		let final: Extract<TrainEvent, { type: "training-done" }> | undefined;
@@ -148,21 +171,18 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			engine,
 			updater,
 			stream,
-			length: values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps },
-			batchSize: values.batchSize * values.accumulate,
-			...(values.batchRamp && { batchRamp: { ramp: values.batchRamp, learningRate: values.rampLearningRate } }),
+			...length,
 			learningRate: values.learningRate ?? job.defaultLearningRate,
-			schedule: {
-				name: values.lrSchedule,
-				minRatio: values.minLearningRateRatio,
-				...(values.warmupSteps !== undefined && { warmupSteps: values.warmupSteps }),
-			},
 			maxGradNorm: values.maxGradNorm,
 			seed: values.seed,
 			...(values.evalSteps !== undefined && { evalSteps: values.evalSteps }),
 			...(values.saveSteps !== undefined && { saveSteps: values.saveSteps }),
 			...(values.patience !== undefined && { patience: values.patience }),
 			...(job.validation && { evaluate }),
+			watch: {
+				vocabulary: model.architecture.sizes(model.config).vocabulary,
+				parameters: parameters.map(({ data }) => data),
+			},
 			save,
 			...(resumed && { resumed: resumed.train }),
 			...(signal && { signal }),
@@ -189,7 +209,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 				...(after !== undefined && { after }),
 			});
 		}
-		const lossAfter = values.keep === "best" ? state.best?.loss : undefined;
+		const lossAfter = values.keep === "best" ? state.best?.loss : state.lastEvaluation?.loss;
 		const report = {
 			steps: state.step,
 			supervisedTokens: state.stream.supervisedTokens,
@@ -203,10 +223,32 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		await run.writeFile("report.json", `${JSON.stringify(report, null, "\t")}\n`);
 		yield note(run, { type: "run-done", directory: run.path, report });
 	} finally {
+		// Whatever ended the run, what is being written is finished; that it failed was told by the error that ended it.
+		await writer?.flush().catch(() => {});
 		updater.dispose();
 		await engine.dispose();
-		run.close();
+		run?.close();
 	}
+}
+
+function runLength({ values, validation }: TrainingJob) {
+	if (values.patience !== undefined && !validation) {
+		throw new UserError("OPTION_CONFLICT", "Patience needs held-out data: without it nothing is evaluated.", {
+			where: "--patience",
+			expected: "--validation FILE or a fraction",
+			found: "nothing held out",
+		});
+	}
+	return {
+		length: values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps },
+		batchSize: values.batchSize * values.accumulate,
+		...(values.batchRamp && { batchRamp: { ramp: values.batchRamp, learningRate: values.rampLearningRate } }),
+		schedule: {
+			name: values.lrSchedule,
+			minRatio: values.minLearningRateRatio,
+			...(values.warmupSteps !== undefined && { warmupSteps: values.warmupSteps }),
+		},
+	};
 }
 
 /** Hashes of the files that a model consists of. */
@@ -234,17 +276,14 @@ async function openDirectory(job: TrainingJob): Promise<RunDirectory> {
 	return createRun(job.directory, { manifest, overwrite: job.values.overwrite });
 }
 
-/** Puts the parameters, the optimizer and the events back to the latest whole checkpoint. */
+/** Puts the parameters, the optimizer and the events back to the latest whole checkpoint, or to the start without one. */
 async function restore(
 	job: TrainingJob,
 	{ run, updater }: { run: RunDirectory; updater: ParameterUpdater },
-): Promise<SavedState | undefined> {
-	const { latest } = await latestCheckpoint(run.path);
-	await run.rewindTo({ step: latest?.step ?? 0 });
-	if (!latest) {
-		for (const checkpoint of await listCheckpoints(run.path)) await run.rewindTo({ step: checkpoint.step - 1 });
-		return undefined;
-	}
+): Promise<{ resumed: SavedState | undefined; damaged: readonly UserError[] }> {
+	const { latest, damaged } = await latestCheckpoint(run.path);
+	await run.rewindTo({ step: latest?.step ?? -1 });
+	if (!latest) return { resumed: undefined, damaged };
 	await loadWeights(job, latest.path);
 	const checkpoint = await openCheckpoint(latest.path);
 	try {
@@ -255,7 +294,7 @@ async function restore(
 		const tensors = new Map<string, Float32Array>();
 		for (const name of file.tensors.keys()) tensors.set(name, (await file.read(name)) as Float32Array);
 		updater.restore({ steps: state.optimizerSteps, tensors });
-		return state;
+		return { resumed: state, damaged };
 	} finally {
 		await checkpoint.close();
 	}
@@ -284,19 +323,27 @@ async function loadWeights(job: TrainingJob, path: string): Promise<void> {
 	}
 }
 
+/** Writes what differs from the run so far into its manifest, which then describes the run as it goes on. */
 async function noteChanges(run: RunDirectory, { job, step }: { job: TrainingJob; step: number }): Promise<void> {
-	const before = run.manifest.options;
+	const { manifest } = run;
 	const at = new Date().toISOString();
-	const changes = job.changed.map((option) => ({
-		step,
-		at,
-		option,
-		from: before[option]?.value ?? null,
-		to: (job.record[option]?.value ?? null) as Manifest["changes"][number]["to"],
-	}));
-	const options = { ...before };
-	for (const option of job.changed) options[option] = job.record[option] as Manifest["options"][string];
-	await run.writeManifest({ ...run.manifest, options, changes: [...run.manifest.changes, ...changes] });
+	const options = { ...manifest.options };
+	const changes = job.changed.map((option) => {
+		const [from, to] = [options[option]?.value ?? null, (job.record[option]?.value ?? null) as Json];
+		options[option] = job.record[option] as Manifest["options"][string];
+		return { step, at, option, from, to };
+	});
+	const { data, base } = manifest;
+	if (job.changedFiles.includes("data")) changes.push({ step, at, option: "data", from: data, to: [...job.data] });
+	if (job.changedFiles.includes("model")) changes.push({ step, at, option: "model", from: base, to: job.base });
+	if (changes.length === 0) return;
+	await run.writeManifest({
+		...manifest,
+		options,
+		data: [...job.data],
+		base: job.base,
+		changes: [...manifest.changes, ...changes],
+	});
 }
 
 function trainedParameters({ model, values }: TrainingJob, engine: TrainingEngine): Parameter[] {

@@ -8,6 +8,7 @@ import { clippingScale } from "../optim/clipping.ts";
 import type { ParameterUpdater } from "../optim/parameter-updater.ts";
 import { createSchedule, type Schedule, type ScheduleName } from "../optim/schedule.ts";
 import type { TrainingEngine } from "./engine.ts";
+import { type HealthWarning, HealthWatch, type WatchedRun } from "./health.ts";
 
 /** Where steps come from: dialogues (BatchStream) or windows of text (WindowStream). */
 export interface StepStream {
@@ -46,6 +47,8 @@ export interface LoopOptions<State extends StreamState = StreamState> {
 	patience?: number;
 	/** Mean validation loss; absent: nothing is held out. */
 	evaluate?: (signal?: AbortSignal) => Promise<number>;
+	/** Judged after the first steps, when it is a new run. */
+	watch?: WatchedRun;
 	/** Takes a snapshot of everything, before the next step changes it. Returns the path. */
 	save?: (state: TrainState<State>) => Promise<string>;
 	/** From a checkpoint; the stream, the updater and the parameters have been restored to it. */
@@ -62,6 +65,7 @@ export interface TrainState<State extends StreamState = StreamState> {
 	skippedSteps: number;
 	stream: State;
 	best?: { step: number; loss: number };
+	lastEvaluation?: { step: number; loss: number };
 	evaluationsSinceBest: number;
 	/** The evaluation of this step was interrupted: the run goes on with it. */
 	evaluationDue: boolean;
@@ -84,6 +88,7 @@ export type TrainEvent =
 			secondsLeft: number;
 	  }
 	| { type: "step-skipped"; step: number; loss: number; gradientNorm: number }
+	| ({ type: "warning"; step: number } & HealthWarning)
 	| { type: "evaluation-done"; step: number; loss: number; best: boolean; trainingLoss?: number }
 	| { type: "checkpoint-saved"; step: number; path: string }
 	| { type: "training-done"; state: TrainState; reason: "finished" | "patience" | "aborted" };
@@ -94,6 +99,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	const { plan, schedule } = planTraining(options);
 	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);
 	const speed = new Speed(clock);
+	const health = options.watch && state.step === 0 ? new HealthWatch(options.watch) : undefined;
 	let savedAt = options.resumed?.step ?? -1;
 	const save = async function* (): AsyncGenerator<TrainEvent> {
 		if (!options.save || savedAt === state.step) return;
@@ -164,6 +170,8 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			supervisedTokens: state.stream.supervisedTokens,
 			...speed.after(batch.supervisedTokens, plan.progress(state)),
 		};
+		for (const warning of health?.after({ loss, gradientNorm, learningRate }, { last }) ?? [])
+			yield { type: "warning", step: state.step, ...warning };
 	}
 
 	async function* finish(reason: "finished" | "patience" | "aborted"): AsyncGenerator<TrainEvent> {
@@ -213,6 +221,7 @@ function newState<State extends StreamState>(stream: State): TrainState<State> {
 function noteEvaluation(state: TrainState, loss: number): TrainEvent {
 	const best = loss < (state.best?.loss ?? Number.POSITIVE_INFINITY);
 	if (best) state.best = { step: state.step, loss };
+	state.lastEvaluation = { step: state.step, loss };
 	state.evaluationDue = false;
 	state.evaluationsSinceBest = best ? 0 : state.evaluationsSinceBest + 1;
 	const { recent } = state;
