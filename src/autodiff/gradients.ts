@@ -91,7 +91,8 @@ export function gradients({ of, withRespectTo, recompute = [] }: GradientOptions
 function dependents(nodes: readonly Node[], sources: readonly Value[]): Set<Value> {
 	const active = new Set(sources);
 	for (const node of nodes) {
-		if (node.inputs.some((input) => input && active.has(input))) for (const output of node.outputs) active.add(output);
+		if (!node.inputs.some((input) => input && active.has(input))) continue;
+		for (const output of node.outputs) if (!output.graph.detached.has(output)) active.add(output);
 	}
 	return active;
 }

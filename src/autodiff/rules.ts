@@ -3,6 +3,7 @@
 
 import {
 	add,
+	after,
 	cast,
 	concat,
 	div,
@@ -155,12 +156,14 @@ export const rules = {
 			p.needed(0)
 				? transA
 					? gemm(p.b, p.g, { transA: transB === 1, transB: true, alpha })
-					: gemm(p.g, p.b, { transB: transB === 0, alpha })
+					: gemm(p.g, unpackedAgain(p.b, p.g), { transB: transB === 0, alpha })
 				: undefined,
 			p.needed(1)
 				? transB
 					? gemm(p.g, p.a, { transA: true, transB: transA === 1, alpha })
-					: gemm(p.a, p.g, { transA: transA === 0, alpha })
+					: transA
+						? gemm(p.a, p.g, { alpha })
+						: turnedProduct(p.a, p.g, alpha)
 				: undefined,
 			dC && (beta === 1 ? dC : mul(dC, beta)),
 		];
@@ -275,6 +278,14 @@ export const rules = {
 	DequantizeLinear: none,
 } satisfies Record<OpName, GradientRule>;
 
+/** A matrix held in few bits is unpacked once more when g is there, instead of being kept since the forward pass. */
+function unpackedAgain(matrix: Value, g: Value): Value {
+	if (matrix.node?.op !== "DequantizeLinear") return matrix;
+	const { inputs, attributes } = matrix.node;
+	const [packed, scale, zero] = inputs as [Value, Value, Value];
+	return matrix.graph.add("DequantizeLinear", [packed, after(scale, g), zero], attributes)[0] as Value;
+}
+
 /** Sums a gradient over the axes along which an input of this shape was broadcast. */
 function sumTo(gradient: Value, shape: Shape): Value {
 	const extra = gradient.shape.length - shape.length;
@@ -299,6 +310,16 @@ function spread(gradient: Value, p: Parts): Value {
 		p.a.shape.map((dim, axis) => (reduced.has(axis) ? 1 : dim)),
 	);
 	return expand(kept, p.a.shape);
+}
+
+/**
+ * alpha * aᵀ g, with a [N, I] and g [N, O]. ONNX Runtime's kernel turns its left side over piece by piece, again for every
+ * 128 columns of g: with many of them, turning it over once beforehand is faster (measured: by 10-15 % at GPT-2's sizes).
+ */
+function turnedProduct(a: Value, g: Value, alpha: number): Value {
+	const [inputs, outputs] = [a.shape[1], g.shape[1]];
+	const wide = typeof inputs === "number" && typeof outputs === "number" && inputs >= 512 && outputs >= inputs;
+	return wide ? gemm(transpose(a, [1, 0]), g, { alpha }) : gemm(a, g, { transA: true, alpha });
 }
 
 /** Both gradients of alpha * A B over the last two axes. */

@@ -4,11 +4,12 @@
 import { toOnnx } from "../graph/index.ts";
 import { cachedHeadSize, generationGraph } from "../models/generation-graph.ts";
 import { type Model, sizeOf } from "../models/model.ts";
+import { parameterFeeds } from "../models/parameters.ts";
 import { type Bound, Session, Tensor } from "../runtime/index.ts";
 import { UserError } from "../util/errors.ts";
 
 /** What a decoder needs of a model. */
-export type DecodableModel = Pick<Model, "architecture" | "config" | "parameters">;
+export type DecodableModel = Pick<Model, "architecture" | "config" | "parameters" | "quantized">;
 
 export interface DecoderOptions {
 	threads?: number;
@@ -37,10 +38,7 @@ export class Decoder {
 		const sizes = architecture.sizes(config);
 		this.context = sizes.context;
 		this.#session = session;
-		const fixed: Record<string, Tensor> = {};
-		for (const { name, shape } of architecture.parameters(config)) {
-			fixed[name] = Tensor.from(model.parameters.get(name) as Float32Array, shape);
-		}
+		const fixed = parameterFeeds(architecture.parameters(config), model);
 		const outputs: Record<string, Tensor> = {};
 		const shape = [1, sizes.keyValueHeads, sizes.context, cachedHeadSize(sizes)];
 		for (let layer = 0; layer < sizes.layers; layer++) {

@@ -2,7 +2,7 @@
 // its first argument. Shapes in the comments follow design.md: B batch, T time, C channels, N rows.
 
 import type { DType } from "../runtime/index.ts";
-import { type Dim, formatShape, type Shape } from "./dim.ts";
+import { type Dim, formatShape, type Shape, sameShape } from "./dim.ts";
 import { type Graph, GraphError, type Value } from "./graph.ts";
 import { onnxTypes } from "./ops/elementwise.ts";
 import type { OpName } from "./ops/index.ts";
@@ -41,6 +41,12 @@ export const tanh = (x: Value) => one("Tanh", [x]);
 export const sigmoid = (x: Value) => one("Sigmoid", [x]);
 export const abs = (x: Value) => one("Abs", [x]);
 export const identity = (x: Value) => one("Identity", [x]);
+/** x, as a constant for gradients: nothing behind it is differentiated. */
+export function detach(x: Value): Value {
+	const y = identity(x);
+	x.graph.detached.add(y);
+	return y;
+}
 export const where = (condition: Value, a: Operand, b: Operand) =>
 	one("Where", [condition, ...lift(condition.graph, [a, b])]);
 export const cast = (x: Value, to: DType) => one("Cast", [x], { to: onnxTypes[to] });
@@ -140,10 +146,14 @@ export function layerNormalization(
 }
 
 /**
- * x itself, but not before `dependency` has been computed: how recomputation and row chunks are kept from running early.
- * Both have the same shape; the Reshape copies nothing.
+ * x itself, but not before `dependency` has been computed: how recomputation, row chunks and unpacking are kept from
+ * running early. Both have the same shape, or x a known one; the Reshape copies nothing.
  */
-export const after = (x: Value, dependency: Value) => one("Reshape", [x, shapeOf(dependency)]);
+export function after(x: Value, dependency: Value): Value {
+	if (sameShape(x.shape, dependency.shape)) return one("Reshape", [x, shapeOf(dependency)]);
+	const nothing = slice(shapeOf(dependency), { axis: 0, start: 0, end: 0 });
+	return one("Reshape", [x, concat([nothing, x.graph.int64(x.shape as number[])], 0)]);
+}
 
 const vectors = new WeakMap<Graph, Map<string, Value>>();
 

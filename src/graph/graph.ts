@@ -45,6 +45,8 @@ export class Graph {
 	readonly initializers: Value[] = [];
 	readonly constants: Value[] = [];
 	readonly outputs = new Map<string, Value>();
+	/** Values that gradients take for constants, though they are computed. */
+	readonly detached = new Set<Value>();
 	readonly #names = new Set<string>();
 	readonly #constantsByKey = new Map<string, Value>();
 	#counter = 0;

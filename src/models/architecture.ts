@@ -2,6 +2,7 @@
 // generation, adapters, counting and initialisation work from it without knowing the family.
 
 import type { Value } from "../graph/index.ts";
+import type { BlockFormat } from "../nn/block-quantization.ts";
 import type { ModelContext } from "../nn/context.ts";
 
 export type ParameterKind = "embedding" | "position" | "matrix" | "bias" | "norm";
@@ -15,6 +16,13 @@ export interface ParameterSpec {
 	readonly layer: number;
 	/** Standard deviation of the normal distribution it starts from; or the constant it starts at. */
 	readonly initial: { readonly deviation: number } | { readonly constant: number };
+	/** Present when the tensor is held in few bits: it is then frozen. */
+	readonly format?: BlockFormat;
+	/**
+	 * Present when it has no memory of its own: it is the rows of another parameter from `from` on. Graphs compute with
+	 * that other one; this one is there to be trained and saved alone.
+	 */
+	readonly rowsOf?: { readonly parameter: string; readonly from: number };
 }
 
 /** The sizes every decoder has, whatever its family calls them. */

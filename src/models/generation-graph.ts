@@ -5,6 +5,7 @@ import { type Dim, Graph, gather, gemm, matMul, multiplyDims, reshape, type Valu
 import type { ModelContext } from "../nn/context.ts";
 import type { ModelSizes } from "./architecture.ts";
 import type { AnyArchitecture } from "./architectures.ts";
+import { parameterInputs } from "./parameters.ts";
 
 /**
  * Inputs: `ids` [B, T] int64, `positions` [B, T] int64, `rows` [R] int64 (b*T + t of the positions whose logits are
@@ -20,14 +21,11 @@ export function generationGraph(architecture: AnyArchitecture, config: unknown):
 	const rows = graph.input("rows", "int64", ["R"]);
 	const lastIndex = graph.input("lastIndex", "int32", ["B"]);
 	const total = graph.input("total", "int32", [1]);
-	const parameters = new Map<string, Value>();
-	for (const { name, shape } of architecture.parameters(config))
-		parameters.set(name, graph.input(name, "float32", shape));
-	const parameter = (name: string) => parameters.get(name) as Value;
+	const parameter = parameterInputs(graph, architecture.parameters(config));
 
 	const context: ModelContext = {
 		weight: parameter,
-		linear: (name, x) => gemm(x, parameter(`${name}.weight`), { c: parameter(`${name}.bias`) }),
+		linear: (name, x) => gemm(x, parameter(`${name}.weight`, x), { c: parameter(`${name}.bias`) }),
 		embed: (name, indices) => gather(parameter(name), indices),
 		attend(qkv, layer) {
 			const shape = ["B", sizes.keyValueHeads, "M", cachedHeadSize(sizes)];

@@ -4,6 +4,7 @@
 import { openModelDirectory, writeModelDirectory } from "../checkpoint/model-directory.ts";
 import type { WeightsReader } from "../checkpoint/safetensors.ts";
 import type { TensorEntry } from "../checkpoint/safetensors-write.ts";
+import type { QuantizedMatrix } from "../nn/block-quantization.ts";
 import type { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { chatTemplateFor } from "../tokenizer/chat-template.ts";
 import { checkTokenizerMatches, loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -17,8 +18,10 @@ export interface Model {
 	readonly config: unknown;
 	readonly tokenizer: Tokenizer;
 	readonly template: ChatTemplate;
-	/** Every tensor of `architecture.parameters(config)`, by name. */
+	/** The tensors of `architecture.parameters(config)`, by name. */
 	readonly parameters: ReadonlyMap<string, Float32Array>;
+	/** Frozen matrices that are held in few bits; they are then not in `parameters`. */
+	readonly quantized?: ReadonlyMap<string, QuantizedMatrix>;
 	/** First row of the embedding that was not in the base: the tokens of the chat template. */
 	readonly firstNewToken: number;
 }
@@ -28,7 +31,7 @@ export const sizeOf = ({ shape }: Pick<ParameterSpec, "shape">) => shape.reduce(
 
 /** Parameters in all. */
 export function parameterCount(architecture: AnyArchitecture, config: unknown): number {
-	return architecture.parameters(config).reduce((sum, spec) => sum + sizeOf(spec), 0);
+	return architecture.parameters(config).reduce((sum, spec) => sum + (spec.rowsOf ? 0 : sizeOf(spec)), 0);
 }
 
 /** A model of random weights. The vocabulary follows from the tokenizer, with the tokens of the chat template added. */

@@ -2,11 +2,14 @@
 // and only a chunk of them at a time; nothing is computed for parameters that are not trained.
 
 import { gradients, type Segment } from "../autodiff/index.ts";
-import { add, cast, Graph, gather, gemm, mul, multiplyDims, reshape, type Value } from "../graph/index.ts";
+import { add, cast, Graph, gather, gemm, mul, multiplyDims, reshape, type Shape, type Value } from "../graph/index.ts";
 import { causalMask, causalSelfAttention } from "../nn/attention.ts";
 import type { ModelContext } from "../nn/context.ts";
 import { linearCrossEntropy } from "../nn/cross-entropy.ts";
+import { lookupGradient, type NewRows } from "../nn/new-rows.ts";
+import type { ParameterSpec } from "./architecture.ts";
 import type { AnyArchitecture } from "./architectures.ts";
+import { parameterInputs } from "./parameters.ts";
 
 export interface TrainingGraphOptions {
 	/** Names of the parameters that receive gradients; empty for evaluation. */
@@ -23,16 +26,23 @@ export interface TrainingGraphOptions {
 
 export interface TrainingGraph {
 	readonly graph: Graph;
-	/** Masks to be fed when dropout is on: input name and shape in symbols (B, T). */
-	readonly dropoutMasks: readonly Value[];
+	/** Masks to be fed when dropout is on, 1 where an element is kept. */
+	readonly dropoutMasks: readonly DropoutMask[];
 	/** Trained parameters that really occur in the graph, in order of `parameters(config)`. */
 	readonly trained: readonly string[];
+}
+
+/** An input of uint8; the shape is in symbols (B, T). */
+export interface DropoutMask {
+	readonly name: string;
+	readonly shape: Shape;
+	readonly rate: number;
 }
 
 /**
  * Inputs: `ids` [B, T] int64 (padded on the right), `positions` [T] int64 (0, 1, ...), `rows` [N] int64 (b*T + t of each
  * labelled position), `labels` [N] int64, `weights` [N] (the row's share of the loss; 0 fills up to a multiple of
- * `chunks`), every parameter under its name and, with `accumulate`, `accumulated.<name>`.
+ * `chunks`), every parameter (see parameters.ts) and, with `accumulate`, `accumulated.<name>`.
  * Outputs: `loss` (scalar: the weighted sum over rows) and `gradient.<name>`.
  */
 export function trainingGraph(
@@ -48,29 +58,29 @@ export function trainingGraph(
 	const rows = graph.input("rows", "int64", [labelled]);
 	const labels = graph.input("labels", "int64", [labelled]);
 	const weights = graph.input("weights", "float32", [labelled]);
-	const parameters = new Map<string, Value>();
-	for (const { name, shape } of architecture.parameters(config))
-		parameters.set(name, graph.input(name, "float32", shape));
-	const parameter = (name: string) => {
-		const value = parameters.get(name);
-		if (!value) throw new Error(`${architecture.name} has no parameter "${name}"`);
-		return value;
-	};
+	const specs = architecture.parameters(config);
+	const parameter = parameterInputs(graph, specs);
+	const training = trainable.size > 0;
 
-	const dropoutMasks: Value[] = [];
-	const drop = (x: Value): Value => {
-		if (dropout === 0) return x;
+	const dropoutMasks: DropoutMask[] = [];
+	const drop = (x: Value, rate = dropout): Value => {
+		if (rate === 0 || !training) return x;
 		const mask = graph.input(`dropout.${dropoutMasks.length}`, "uint8", x.shape);
-		dropoutMasks.push(mask);
-		return mul(x, mul(cast(mask, "float32"), 1 / (1 - dropout)));
+		dropoutMasks.push({ name: mask.name, shape: mask.shape, rate });
+		return mul(x, mul(cast(mask, "float32"), 1 / (1 - rate)));
 	};
+	const lookups: { table: string; ids: Value; embedded: Value }[] = [];
 	const segments: Segment[] = [];
 	const mask = causalMask(positions);
 	const { heads } = architecture.sizes(config);
 	const context: ModelContext = {
 		weight: parameter,
-		linear: (name, x) => gemm(x, parameter(`${name}.weight`), { c: parameter(`${name}.bias`) }),
-		embed: (name, indices) => gather(parameter(name), indices),
+		linear: (name, x) => gemm(x, parameter(`${name}.weight`, x), { c: parameter(`${name}.bias`) }),
+		embed(table, ids) {
+			const embedded = gather(parameter(table), ids);
+			lookups.push({ table, ids, embedded });
+			return embedded;
+		},
 		attend: (qkv) => causalSelfAttention(qkv, { heads, batch: "B", time: "T", mask, dropout: drop }),
 		dropout: drop,
 		block(build) {
@@ -84,14 +94,16 @@ export function trainingGraph(
 	const selected = architecture.finalNorm(context, config, gather(hidden, rows)); // [N, C]
 	const tableName = architecture.outputTable(config);
 	const table = parameter(tableName);
-	const training = trainable.size > 0;
+	const trained = specs.filter(({ name }) => trainable.has(name));
+	const newRows = newRowsOf(trained);
+	const headRows = newRows.get(tableName);
 	const head = linearCrossEntropy(selected, {
 		table,
 		labels,
 		weights,
 		chunks,
 		labelSmoothing,
-		gradient: { hidden: training, table: trainable.has(tableName) },
+		gradient: { hidden: training, table: trainable.has(tableName), ...(headRows && { newRows: headRows }) },
 	});
 	graph.output("loss", reshape(head.loss, []));
 	if (!head.hidden) return { graph, dropoutMasks, trained: [] };
@@ -99,15 +111,31 @@ export function trainingGraph(
 	const of = new Map([[selected, head.hidden]]);
 	// The table is used twice when it is also the embedding: its gradient starts from what the head contributes.
 	if (head.table) of.set(table, head.table);
-	const trained = [...parameters.keys()].filter((name) => trainable.has(name));
-	const found = gradients({ of, withRespectTo: trained.map(parameter), recompute: segments });
-	for (const name of trained) {
-		const gradient = found.get(parameter(name));
+	const ofNewRows = lookups.filter(({ table }) => newRows.has(table));
+	const whole = trained.filter(({ rowsOf }) => !rowsOf).map(({ name }) => parameter(name));
+	const withRespectTo = [...whole, ...ofNewRows.map(({ embedded }) => embedded)];
+	const found = gradients({ of, withRespectTo, recompute: segments });
+	for (const { name, rowsOf } of trained) {
+		const parts = rowsOf ? ofNewRows.filter(({ table }) => table === rowsOf.parameter) : [];
+		const ofRows = parts.map(({ table, ids, embedded }) =>
+			lookupGradient(ids, { gradient: found.get(embedded) as Value, rows: newRows.get(table) as NewRows }),
+		);
+		if (rowsOf?.parameter === tableName) ofRows.push(head.newRows as Value);
+		const gradient = rowsOf ? ofRows.reduce((sum, part) => add(sum, part)) : found.get(parameter(name));
 		if (!gradient) throw new Error(`the loss does not depend on "${name}"`);
 		const sum = accumulate ? add(graph.input(`accumulated.${name}`, "float32", gradient.shape), gradient) : gradient;
 		graph.output(`gradient.${name}`, sum);
 	}
-	return { graph, dropoutMasks, trained };
+	return { graph, dropoutMasks, trained: trained.map(({ name }) => name) };
+}
+
+/** The tables of which only new rows are trained. */
+function newRowsOf(trained: readonly ParameterSpec[]): Map<string, NewRows> {
+	const tables = new Map<string, NewRows>();
+	for (const { shape, rowsOf } of trained) {
+		if (rowsOf) tables.set(rowsOf.parameter, { from: rowsOf.from, count: shape[0] as number });
+	}
+	return tables;
 }
 
 /** How many pieces to cut `rows` labelled rows into so that one piece of logits [R, V] stays within `chunkBytes`. */

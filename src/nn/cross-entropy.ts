@@ -8,7 +8,7 @@ import {
 	concat,
 	type Dim,
 	exp,
-	expandLike,
+	gather,
 	gatherElements,
 	gemm,
 	logSoftmax,
@@ -16,10 +16,14 @@ import {
 	neg,
 	reduceSum,
 	reshape,
+	scatterAddRows,
+	slice,
 	split,
 	sub,
+	transpose,
 	type Value,
 } from "../graph/index.ts";
+import { type NewRows, newRowOf } from "./new-rows.ts";
 
 export interface CrossEntropyOptions {
 	/** Output table, [V, C]; logits are hidden times its transpose. */
@@ -33,7 +37,7 @@ export interface CrossEntropyOptions {
 	/** Share of the target spread evenly over the vocabulary (Szegedy et al., 2016). */
 	labelSmoothing?: number;
 	/** Which gradients to compute. */
-	gradient: { hidden: boolean; table: boolean };
+	gradient: { hidden: boolean; table: boolean; newRows?: NewRows };
 }
 
 export interface CrossEntropy {
@@ -43,16 +47,21 @@ export interface CrossEntropy {
 	hidden?: Value;
 	/** [V, C] */
 	table?: Value;
+	/** Of the table's new rows alone, [count, C]. */
+	newRows?: Value;
 }
 
 /** hidden: [N, C]. */
 export function linearCrossEntropy(hidden: Value, options: CrossEntropyOptions): CrossEntropy {
 	const { table, labels, weights, chunks, labelSmoothing = 0, gradient } = options;
+	/** The target of a row: this much at its label, the rest spread. */
+	const peak = 1 - labelSmoothing;
 	const parts = (x: Value) => (chunks === 1 ? [x] : split(x, { axis: 0, parts: chunks }));
 	const labelChunks = parts(labels);
 	const weightChunks = parts(weights);
 	let loss: Value | undefined;
-	let tableGradient: Value | undefined;
+	let flippedGradient: Value | undefined;
+	let rowsGradient: Value | undefined;
 	const hiddenGradients: Value[] = [];
 	let previous: Value | undefined;
 	parts(hidden).forEach((chunk, i) => {
@@ -69,39 +78,42 @@ export function linearCrossEntropy(hidden: Value, options: CrossEntropyOptions):
 			previous = undefined;
 			return;
 		}
-		// d loss / d logits = weight * (softmax - target); the weight is applied on the narrow side of the products.
-		const difference = subtractTarget(exp(logProbabilities), { label, like: likelihood, labelSmoothing });
+		// d loss / d logits = weight * (softmax - target). The weight is applied on the narrow side of the products, and
+		// the peak of the target is a row of the table (or of h): the wide tensor is not written once more for it.
+		const spread = exp(logProbabilities);
+		const wide = labelSmoothing > 0 ? sub(spread, labelSmoothing / (spread.shape[1] as number)) : spread;
 		if (gradient.hidden) {
-			const dHidden = mul(gemm(difference, table), weight); // [R, C]
+			const target = gather(table, labelChunks[i] as Value); // [R, C]
+			const dHidden = mul(sub(gemm(wide, table), scaleBy(target, peak)), weight); // [R, C]
 			hiddenGradients.push(dHidden);
 			previous = dHidden;
 		}
 		if (gradient.table) {
-			const scaled = mul(h, weight);
-			const sum: Value | undefined = tableGradient;
-			tableGradient = gemm(difference, scaled, { transA: true, ...(sum && { c: sum }) }); // [V, C]
+			const sum: Value | undefined = flippedGradient;
+			flippedGradient = gemm(transpose(mul(h, weight), [1, 0]), wide, sum && { c: sum }); // [C, V]
+		}
+		if (gradient.newRows) {
+			const { from, count } = gradient.newRows;
+			const target = newRowOf(labelChunks[i] as Value, gradient.newRows);
+			const narrow = sub(slice(wide, { axis: 1, start: from, end: from + count }), scaleBy(target, peak)); // [R, count]
+			const sum: Value | undefined = rowsGradient;
+			rowsGradient = gemm(narrow, mul(h, weight), { transA: true, ...(sum && { c: sum }) });
 		}
 	});
+	const dTable = () => {
+		const column = reshape(weights, [hidden.shape[0] as Dim, 1]);
+		// Summed as [C, V] and turned over once: the tall [V, C] would stream through memory for every few rows of a chunk.
+		const flipped = transpose(flippedGradient as Value, [1, 0]);
+		return scatterAddRows(flipped, labels, mul(hidden, mul(column, -peak)));
+	};
 	return {
 		loss: loss as Value,
 		...(gradient.hidden && {
 			hidden: hiddenGradients.length === 1 ? (hiddenGradients[0] as Value) : concat(hiddenGradients, 0),
 		}),
-		...(gradient.table && { table: tableGradient as Value }),
+		...(gradient.table && { table: dTable() }),
+		...(rowsGradient && { newRows: rowsGradient }),
 	};
 }
 
-interface TargetOptions {
-	label: Value;
-	/** [R, 1], any values: gives the shape of the column. */
-	like: Value;
-	labelSmoothing: number;
-}
-
-/** probabilities [R, V] minus the target distribution of each row. */
-function subtractTarget(probabilities: Value, { label, like, labelSmoothing }: TargetOptions): Value {
-	const smooth =
-		labelSmoothing > 0 ? sub(probabilities, labelSmoothing / (probabilities.shape[1] as number)) : probabilities;
-	const peak = expandLike(like.graph.scalar(labelSmoothing - 1), like);
-	return smooth.graph.add("ScatterElements", [smooth, label, peak], { axis: 1, reduction: "add" })[0] as Value;
-}
+const scaleBy = (x: Value, factor: number) => (factor === 1 ? x : mul(x, factor));
