@@ -177,8 +177,8 @@ test("duplicates within training are counted and kept, or left out when asked", 
 	expect(kept.report.duplicates).toMatchObject({
 		rows: 2,
 		places: [
-			{ line: 3, repeats: 1 },
-			{ line: 4, repeats: 1 },
+			{ line: 3, repeats: { file: files[0], line: 1 } },
+			{ line: 4, repeats: { file: files[0], line: 1 } },
 		],
 	});
 	const dropped = await prepare({ files, duplicates: "drop" });

@@ -69,8 +69,8 @@ export interface DialogueReport {
 	ledger: LedgerReport;
 	heldOutLedgers: Partial<Record<Side, LedgerReport>>;
 	sides: Record<Side, { conversations: number; examples: number; supervisedTokens: number }>;
-	/** Rows of training that repeat an earlier one; the first of them with the line that they repeat. */
-	duplicates: { rows: number; places: (Place & { repeats: number })[] };
+	/** Rows of training that repeat an earlier one; the first of them with the row that they repeat. */
+	duplicates: { rows: number; places: (Place & { repeats: Place })[] };
 	/** Held-out rows that nearly repeat a row of training (or of validation); the first of them. */
 	leaks: { rows: number; exact: number; policy: "exclude" | "report"; places: Leak[] };
 	overflow: Overflow;
@@ -222,12 +222,12 @@ class Preparation {
 			const place = { file: row.file, line: row.line };
 			const planned = heldOut.rows.get(this.#conversation - first);
 			const text = sidesOf(row.conversation);
-			const repeats = planned === undefined ? seen.add(fingerprintOf(text), row.line) : undefined;
+			const repeats = planned === undefined ? seen.add(fingerprintOf(text), place) : undefined;
 			if (repeats !== undefined) {
 				duplicates.rows++;
 				if (duplicates.places.length < namedPlaces) duplicates.places.push({ ...place, repeats });
 				if (this.#options.duplicates === "drop") {
-					const message = `repeats line ${repeats}`;
+					const message = `repeats ${repeats.file}:${repeats.line}`;
 					ledger.record(row.file, { outcome: "excluded", problems: [{ code: "duplicate", message, line: row.line }] });
 					this.#conversation++;
 					continue;

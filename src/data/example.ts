@@ -77,7 +77,7 @@ function exampleOf(
 	const spans = rendered.spans.filter(
 		({ turn, start, end }) => options.turns[turn]?.role === "assistant" && turn >= options.from && end > start,
 	);
-	const length = Math.max(0, ...spans.map((span) => span.end));
+	const length = spans.reduce((end, span) => Math.max(end, span.end), 0);
 	if (length < 2) return undefined;
 	const supervised = new Uint8Array(length - 1);
 	for (const { start, end } of spans) supervised.fill(1, Math.max(0, start - 1), end - 1);
@@ -110,10 +110,11 @@ class Cutter {
 		}
 		this.#starts.push(turns.length);
 		this.#ends = [];
+		let next = 0;
 		for (let exchange = 0; exchange < this.#count; exchange++) {
 			let end = this.#ends.at(-1) ?? 0;
-			for (const span of rendered.spans) {
-				if (span.turn < (this.#starts[exchange + 1] as number)) end = Math.max(end, span.end);
+			for (; (rendered.spans[next]?.turn ?? Infinity) < (this.#starts[exchange + 1] as number); next++) {
+				end = rendered.spans[next]?.end ?? end;
 			}
 			this.#ends.push(end);
 		}

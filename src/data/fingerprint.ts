@@ -1,6 +1,7 @@
 // Fingerprints of conversations: equal for rows that say the same, whatever their case, width or punctuation.
 // Not a cryptographic hash: 53 bits, so that two among ten million rows collide by chance once in two hundred sets.
 import type { Turn } from "../tokenizer/turn.ts";
+import type { Place } from "./row.ts";
 
 /** Text as it is compared: NFKC, lower case, letters and digits, one space between words; the text itself when none is left. */
 export function comparable(text: string): string {
@@ -52,19 +53,25 @@ export function mix(value: number): number {
 	return (z ^ (z >>> 16)) >>> 0;
 }
 
-/** The first line at which each fingerprint was seen. Open addressing: about 24 bytes a row, for sets of many millions. */
+/** Where each fingerprint was seen first. Open addressing: about 28 bytes a row, for sets of many millions. */
 export class SeenRows {
 	#keys = new Float64Array(1024);
 	#lines = new Uint32Array(1024);
+	#files = new Uint16Array(1024);
+	readonly #names: string[] = [];
 	#count = 0;
 
-	/** The line that was given with this fingerprint before, or undefined, in which case `line` is now kept. */
-	add(print: number, line: number): number | undefined {
+	/** Where this fingerprint was seen before; or undefined, and it is now known to be at `place`. */
+	add(print: number, { file, line }: Place): Place | undefined {
 		if (this.#count * 2 >= this.#keys.length) this.#grow();
 		const slot = this.#slot(print);
-		if (this.#keys[slot] !== 0) return this.#lines[slot];
+		if (this.#keys[slot] !== 0) {
+			return { file: this.#names[this.#files[slot] as number] as string, line: this.#lines[slot] as number };
+		}
+		if (this.#names.at(-1) !== file) this.#names.push(file);
 		this.#keys[slot] = print + 1;
 		this.#lines[slot] = line;
+		this.#files[slot] = this.#names.length - 1;
 		this.#count++;
 		return undefined;
 	}
@@ -78,14 +85,16 @@ export class SeenRows {
 	}
 
 	#grow(): void {
-		const [keys, lines] = [this.#keys, this.#lines];
+		const [keys, lines, files] = [this.#keys, this.#lines, this.#files];
 		this.#keys = new Float64Array(keys.length * 2);
 		this.#lines = new Uint32Array(keys.length * 2);
+		this.#files = new Uint16Array(keys.length * 2);
 		for (const [index, key] of keys.entries()) {
 			if (key === 0) continue;
 			const slot = this.#slot(key - 1);
 			this.#keys[slot] = key;
 			this.#lines[slot] = lines[index] as number;
+			this.#files[slot] = files[index] as number;
 		}
 	}
 }

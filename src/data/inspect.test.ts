@@ -23,7 +23,7 @@ test("says what is in the file, what becomes of each row, and shows rows with th
 		turns: { user: 4, assistant: 4, system: 0, tool: 0 },
 		lengths: { conversation: { min: 6, max: 65 }, supervised: { min: 0, max: 3 } },
 		ledger: { rows: 5, outcomes: { kept: 2, trimmed: 1, dropped: 2 }, lossOfRows: 0.4 },
-		duplicates: { rows: 1, places: [{ line: 3, repeats: 1 }] },
+		duplicates: { rows: 1, places: [{ line: 3, repeats: { file, line: 1 } }] },
 	});
 	expect(inspection.ledger.problems.map(({ code, places }) => [code, places[0]?.line])).toEqual([
 		["ends-without-answer", 2],

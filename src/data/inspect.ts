@@ -38,7 +38,7 @@ export interface DataInspection {
 	text: { documents: number; characters: number; tokens: number };
 	ledger: LedgerReport;
 	/** Rows that repeat an earlier one, but for case, width and punctuation. */
-	duplicates: { rows: number; places: (Place & { repeats: number })[] };
+	duplicates: { rows: number; places: (Place & { repeats: Place })[] };
 	maxLength: number;
 	overflow: Overflow;
 	shown: RenderedRow[];
@@ -94,11 +94,11 @@ export async function inspectData(options: InspectOptions): Promise<DataInspecti
 	const addConversation = (row: ConversationRow) => {
 		result.conversations++;
 		for (const turn of row.conversation) result.turns[turn.role]++;
-		const repeats = seen.add(fingerprintOf(sidesOf(row.conversation)), row.line);
+		const place = { file: row.file, line: row.line };
+		const repeats = seen.add(fingerprintOf(sidesOf(row.conversation)), place);
 		if (repeats !== undefined) {
 			result.duplicates.rows++;
-			const { file, line } = row;
-			if (result.duplicates.places.length < placesPerCode) result.duplicates.places.push({ file, line, repeats });
+			if (result.duplicates.places.length < placesPerCode) result.duplicates.places.push({ ...place, repeats });
 		}
 		const { entry, examples, length } = encodeRow(row, { template: options.template, maxLength, overflow });
 		ledger.record(row.file, entry);

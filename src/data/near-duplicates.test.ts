@@ -81,7 +81,8 @@ test("comparable text keeps letters and digits of every script, and the text whe
 test("seen rows are known by what they say; many rows do not collide", () => {
 	const seen = new SeenRows();
 	const print = (n: number) => fingerprintOf({ asked: `question ${n}`, answered: `answer ${n % 7}` });
-	for (let n = 0; n < 20_000; n++) expect(seen.add(print(n), n + 1)).toBe(undefined);
-	for (let n = 0; n < 20_000; n += 97) expect(seen.add(print(n), 99_999)).toBe(n + 1);
+	for (let n = 0; n < 20_000; n++) expect(seen.add(print(n), { file: `f${n >> 12}`, line: n + 1 })).toBe(undefined);
+	for (let n = 0; n < 20_000; n += 97)
+		expect(seen.add(print(n), { file: "x", line: 1 })).toEqual({ file: `f${n >> 12}`, line: n + 1 });
 	expect(fingerprintOf({ asked: "a", answered: "bc" })).not.toBe(fingerprintOf({ asked: "ab", answered: "c" }));
 });
