@@ -14,7 +14,7 @@ import {
 	expand,
 	fastGelu,
 	fusedMatMul,
-	type Graph,
+	Graph,
 	gather,
 	gatherElements,
 	gemm,
@@ -51,7 +51,9 @@ import {
 	where,
 	zeros,
 } from "../graph/index.ts";
+import { rules } from "./rules.ts";
 import { checkOp, type OpCheck } from "./testing/check-op.ts";
+import { type WithoutGradient, withoutGradient } from "./testing/without-gradient.ts";
 
 type Case = [title: string, run: () => Promise<Graph>];
 function of<K extends string>(title: string, check: OpCheck<K>): Case {
@@ -387,149 +389,126 @@ const withGradient = {
 			build: ({ x, weight, bias }) => layerNormalization(x, weight, { bias, epsilon: 1e-5 }),
 		}),
 	],
-} satisfies Partial<Record<OpName, Case[]>>;
+} satisfies Record<Exclude<OpName, WithoutGradient>, Case[]>;
 
 const uint32 = (values: number[]) => ({ shape: [values.length], dtype: "uint32" as const, values });
 
-const withoutGradient = {
-	Less: {
-		reason: "its result is bool",
-		cases: [
-			forward("broadcast", { inputs: { a: ["B", 3], b: [3] }, build: ({ a, b }) => less(a, b) }),
-			forward("equal", { inputs: { a: ints([2], [3, 4]), b: ints([2], [3, 5]) }, build: ({ a, b }) => less(a, b) }),
-		],
-	},
-	GreaterOrEqual: {
-		reason: "its result is bool",
-		cases: [
-			forward("broadcast", { inputs: { a: ["B", 3], b: [3] }, build: ({ a, b }) => greaterOrEqual(a, b) }),
-			forward("a column and a row", {
-				inputs: { a: ints(["T", 1], [0, 1, 2]), b: ints(["T"], [0, 1, 2]) },
-				build: ({ a, b }) => greaterOrEqual(a, b),
-			}),
-		],
-	},
-	BitwiseXor: {
-		reason: "integers",
-		cases: [
-			forward("uint32", {
-				inputs: { a: uint32([0xffffffff, 0x80000001]), b: uint32([0x12345678, 1]) },
-				build: ({ a, b }) => bitwiseXor(a, b),
-			}),
-		],
-	},
-	BitShift: {
-		reason: "integers",
-		cases: (["LEFT", "RIGHT"] as const).map((direction) =>
-			forward(direction, {
-				inputs: { a: uint32([0xdeadbeef, 1, 7]), b: uint32([5, 31, 1]) },
-				build: ({ a, b }) => [bitShift(a, b, direction), mul(a, a), add(a, a)],
-			}),
-		),
-	},
-	Shape: {
-		reason: "a shape does not depend on the contents",
-		cases: [
-			forward("names", { inputs: { x: ["B", 1, "T"] }, build: ({ x }) => shapeOf(x) }),
-			forward("a scalar", { inputs: { x: [] }, build: ({ x }) => shapeOf(x) }),
-		],
-	},
-	ConstantOfShape: {
-		reason: "it depends on nothing",
-		cases: [
-			forward("names", { inputs: { x: ["B", "T"] }, build: (_, graph) => zeros(graph, ["T", 2, "B"]) }),
-			forward("numbers", { inputs: { x: [1] }, build: (_, graph) => zeros(graph, [2, 3]) }),
-		],
-	},
-	ReduceMax: { reason: "no rule is needed", cases: reductions(reduceMax, forward) },
-	SkipLayerNormalization: {
-		reason: "for generation",
-		cases: [
-			forward("y and the sum", {
-				inputs: { x: ["B", "T", 4], skip: ["B", "T", 4], weight: [4], bias: [4] },
-				build: ({ x, skip, weight, bias }, graph) => {
-					const [y, , , sum] = graph.add("SkipLayerNormalization", [x, skip, weight, bias], { epsilon: 1e-5 });
-					return [y as Value, sum as Value];
-				},
-			}),
-		],
-	},
+const forwardOnly = {
+	Less: [
+		forward("broadcast", { inputs: { a: ["B", 3], b: [3] }, build: ({ a, b }) => less(a, b) }),
+		forward("equal", { inputs: { a: ints([2], [3, 4]), b: ints([2], [3, 5]) }, build: ({ a, b }) => less(a, b) }),
+	],
+	GreaterOrEqual: [
+		forward("broadcast", { inputs: { a: ["B", 3], b: [3] }, build: ({ a, b }) => greaterOrEqual(a, b) }),
+		forward("a column and a row", {
+			inputs: { a: ints(["T", 1], [0, 1, 2]), b: ints(["T"], [0, 1, 2]) },
+			build: ({ a, b }) => greaterOrEqual(a, b),
+		}),
+	],
+	BitwiseXor: [
+		forward("uint32", {
+			inputs: { a: uint32([0xffffffff, 0x80000001]), b: uint32([0x12345678, 1]) },
+			build: ({ a, b }) => bitwiseXor(a, b),
+		}),
+	],
+	BitShift: (["LEFT", "RIGHT"] as const).map((direction) =>
+		forward(direction, {
+			inputs: { a: uint32([0xdeadbeef, 1, 7]), b: uint32([5, 31, 1]) },
+			build: ({ a, b }) => [bitShift(a, b, direction), mul(a, a), add(a, a)],
+		}),
+	),
+	Shape: [
+		forward("names", { inputs: { x: ["B", 1, "T"] }, build: ({ x }) => shapeOf(x) }),
+		forward("a scalar", { inputs: { x: [] }, build: ({ x }) => shapeOf(x) }),
+	],
+	ConstantOfShape: [
+		forward("names", { inputs: { x: ["B", "T"] }, build: (_, graph) => zeros(graph, ["T", 2, "B"]) }),
+		forward("numbers", { inputs: { x: [1] }, build: (_, graph) => zeros(graph, [2, 3]) }),
+	],
+	ReduceMax: reductions(reduceMax, forward),
+	SkipLayerNormalization: [
+		forward("y and the sum", {
+			inputs: { x: ["B", "T", 4], skip: ["B", "T", 4], weight: [4], bias: [4] },
+			build: ({ x, skip, weight, bias }, graph) => {
+				const [y, , , sum] = graph.add("SkipLayerNormalization", [x, skip, weight, bias], { epsilon: 1e-5 });
+				return [y as Value, sum as Value];
+			},
+		}),
+	],
 	// The cache is compared where it is one memory with the past, in graph/ops/attention.test.ts.
-	GroupQueryAttention: {
-		reason: "for generation",
-		cases: (
-			[
-				["prompts", { time: 3, ends: [2, 2], total: 3, rows: [0, 1, 2, 3, 4, 5] }],
-				["prompts of different length, padding not read", { time: 3, ends: [2, 1], total: 3, rows: [0, 1, 2, 3, 4] }],
-				["one token each, after histories of different length", { time: 1, ends: [2, 4], total: 5, rows: [0, 1] }],
-				["several tokens after a history", { time: 2, ends: [4], total: 5, rows: [0, 1] }],
-			] as const
-		).map(([title, { time, ends, total, rows }]) =>
-			forward(title, {
+	GroupQueryAttention: (
+		[
+			["prompts", { time: 3, ends: [2, 2], total: 3, rows: [0, 1, 2, 3, 4, 5] }],
+			["prompts of different length, padding not read", { time: 3, ends: [2, 1], total: 3, rows: [0, 1, 2, 3, 4] }],
+			["one token each, after histories of different length", { time: 1, ends: [2, 4], total: 5, rows: [0, 1] }],
+			["several tokens after a history", { time: 2, ends: [4], total: 5, rows: [0, 1] }],
+		] as const
+	).map(([title, { time, ends, total, rows }]) =>
+		forward(title, {
+			inputs: {
+				// Four heads on two of keys and values, heads of size 8, room for six positions.
+				query: [ends.length, time, 64],
+				key: [ends.length, 2, 6, 8],
+				value: [ends.length, 2, 6, 8],
+				last: ints([ends.length], [...ends], "int32"),
+				total: ints([1], [total], "int32"),
+			},
+			build: ({ query, key, value, last, total }, graph) => {
+				const attributes = { num_heads: 4, kv_num_heads: 2, scale: 0.3 };
+				const inputs = [query, undefined, undefined, key, value, last, total];
+				const [mixed] = graph.add("GroupQueryAttention", inputs, attributes);
+				return gather(reshape(mixed as Value, [ends.length * time, 32]), graph.int64(rows));
+			},
+		}),
+	),
+	DequantizeLinear: (["uint8", "uint4"] as const).flatMap((dtype) =>
+		[32, 40].map((columns) =>
+			forward(`${dtype}, blocks of 16 in rows of ${columns}`, {
 				inputs: {
-					// Four heads on two of keys and values, heads of size 8, room for six positions.
-					query: [ends.length, time, 64],
-					key: [ends.length, 2, 6, 8],
-					value: [ends.length, 2, 6, 8],
-					last: ints([ends.length], [...ends], "int32"),
-					total: ints([1], [total], "int32"),
-				},
-				build: ({ query, key, value, last, total }, graph) => {
-					const attributes = { num_heads: 4, kv_num_heads: 2, scale: 0.3 };
-					const inputs = [query, undefined, undefined, key, value, last, total];
-					const [mixed] = graph.add("GroupQueryAttention", inputs, attributes);
-					return gather(reshape(mixed as Value, [ends.length * time, 32]), graph.int64(rows));
-				},
-			}),
-		),
-	},
-	DequantizeLinear: {
-		reason: "what is held in few bits is frozen",
-		cases: [
-			forward("8 bits, blocks of 16 along the last axis", {
-				inputs: {
-					x: { shape: [3, 32], dtype: "uint8", range: [0, 255.9] },
-					scale: { shape: [3, 2], range: [0.01, 0.02] },
-					zero: { shape: [3, 2], dtype: "uint8", range: [0, 255.9] },
+					x: { shape: [3, columns], dtype, range: [0, dtype === "uint4" ? 16 : 256] },
+					scale: { shape: [3, Math.ceil(columns / 16)], range: [0.01, 0.02] },
+					zero: { shape: [3, Math.ceil(columns / 16)], dtype, range: [0, dtype === "uint4" ? 16 : 256] },
 				},
 				build: ({ x, scale, zero }) => dequantizeLinear(x, { scale, zero, blockSize: 16 }),
 			}),
-		],
-	},
-	MatMulNBits: {
-		reason: "for generation",
-		cases: [4, 8].flatMap((bits) =>
-			both.map((zeroPoints) =>
-				forward(`${bits} bits, zero points ${zeroPoints}`, {
-					inputs: {
-						x: ["B", "T", 32],
-						blocks: { shape: [3, 2, 2 * bits], dtype: "uint8", range: [0, 255.9] },
-						scales: { shape: [3, 2], range: [0.01, 0.02] },
-						zeros: { shape: [3, bits === 4 ? 1 : 2], dtype: "uint8", range: [0, 255.9] },
-					},
-					build: ({ x, blocks, scales, zeros }, graph) =>
-						graph.add("MatMulNBits", [x, blocks, scales, ...(zeroPoints ? [zeros] : [])], {
-							K: 32,
-							N: 3,
-							bits,
-							block_size: 16,
-						}),
-				}),
-			),
 		),
-	},
-} satisfies Record<Exclude<OpName, keyof typeof withGradient>, { reason: string; cases: Case[] }>;
+	),
+	MatMulNBits: [4, 8].flatMap((bits) =>
+		both.map((zeroPoints) =>
+			forward(`${bits} bits, zero points ${zeroPoints}`, {
+				inputs: {
+					x: ["B", "T", 32],
+					blocks: { shape: [3, 2, 2 * bits], dtype: "uint8", range: [0, 255.9] },
+					scales: { shape: [3, 2], range: [0.01, 0.02] },
+					zeros: { shape: [3, bits === 4 ? 1 : 2], dtype: "uint8", range: [0, 255.9] },
+				},
+				build: ({ x, blocks, scales, zeros }, graph) =>
+					graph.add("MatMulNBits", [x, blocks, scales, ...(zeroPoints ? [zeros] : [])], {
+						K: 32,
+						N: 3,
+						bits,
+						block_size: 16,
+					}),
+			}),
+		),
+	),
+} satisfies Record<WithoutGradient, Case[]>;
 
-describe.each(Object.entries<Case[]>(withGradient))("%s", (op, cases) => {
+describe.each(Object.entries<Case[]>({ ...withGradient, ...forwardOnly }))("%s", (op, cases) => {
 	test.each(cases)("%s", async (_, run) => {
 		const graph = await run();
 		expect(graph.nodes.map((node) => node.op)).toContain(op);
 	});
 });
 
-describe.each(Object.entries(withoutGradient))("%s", (op, { cases }) => {
-	test.each(cases)("%s", async (_, run) => {
-		const graph = await run();
-		expect(graph.nodes.map((node) => node.op)).toContain(op);
-	});
+test.each(Object.entries(withoutGradient))("%s has no gradient", (op, { passes }) => {
+	const graph = new Graph();
+	const rule = () =>
+		rules[op as WithoutGradient]({
+			node: { op: op as OpName, inputs: [], outputs: [], attributes: {} },
+			gradients: [graph.scalar(1)],
+			needed: () => true,
+		});
+	if (passes === "refused") expect(rule).toThrow("the operator has no gradient");
+	else expect(rule()).toEqual([]);
 });

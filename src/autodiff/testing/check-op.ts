@@ -37,6 +37,12 @@ const arrays = {
 
 export function tensorOf({ shape, data }: Nd, dtype: DType): Tensor {
 	if (dtype === "int64") return Tensor.from(BigInt64Array.from(data, BigInt), shape);
+	if (dtype === "uint4") {
+		// Two in a byte, the first in the low half.
+		const pairs = Array.from({ length: Math.ceil(data.length / 2) }, (_, i) => [data[2 * i], data[2 * i + 1] ?? 0]);
+		const bytes = Uint8Array.from(pairs as [number, number][], ([low, high]) => low + 16 * high);
+		return Tensor.from(bytes, shape, dtype);
+	}
 	const Type = arrays[dtype as keyof typeof arrays];
 	return Tensor.from(Type.from(data), shape, dtype);
 }
@@ -145,14 +151,10 @@ function randomFeeds({ inputs, sizes }: OpCheck<string>, rng: Rng): Record<strin
 	const feeds: Record<string, Nd> = {};
 	for (const [name, spec] of Object.entries(inputs)) {
 		const shape = shapeOf(spec).map((dim) => resolveDim(dim, known));
-		const { values, range } = "shape" in spec ? spec : {};
-		const next = () => (range ? range[0] + (range[1] - range[0]) * rng.uniform() : rng.normal());
-		feeds[name] = values
-			? nd(shape, values)
-			: nd(
-					shape,
-					Array.from({ length: sizeOf(shape) }, () => Math.fround(next())),
-				);
+		const { values, range, dtype = "float32" } = "shape" in spec ? spec : {};
+		const random = () => (range ? range[0] + (range[1] - range[0]) * rng.uniform() : rng.normal());
+		const next = () => (dtype === "float32" ? Math.fround(random()) : Math.floor(Math.abs(random())));
+		feeds[name] = values ? nd(shape, values) : nd(shape, Array.from({ length: sizeOf(shape) }, next));
 	}
 	return feeds;
 }
