@@ -27,7 +27,7 @@ export interface EngineOptions {
 	recompute?: boolean;
 	dropout?: number;
 	labelSmoothing?: number;
-	/** Largest piece of logits held at once. Default 128 MiB. */
+	/** Largest piece of logits held at once. Default 256 MiB. */
 	chunkBytes?: number;
 }
 
@@ -49,6 +49,10 @@ export class TrainingEngine {
 	#evaluation: Promise<Program> | undefined;
 	readonly #loss = Tensor.from(new Float32Array(1), []);
 	readonly #outputs: Readonly<Record<string, Tensor>>;
+	/** What a micro-step adds to: the sums so far, or at the beginning of a step nothing. */
+	#accumulated: Readonly<Record<string, Tensor>>;
+	readonly #sums: Record<string, Tensor> = {};
+	readonly #nothing: Record<string, Tensor> = {};
 
 	private constructor(options: EngineOptions, training: Program | undefined) {
 		this.#options = options;
@@ -63,6 +67,16 @@ export class TrainingEngine {
 		const outputs: Record<string, Tensor> = { loss: this.#loss };
 		for (const [name, data] of this.gradients) outputs[`gradient.${name}`] = tensor(name, data);
 		this.#outputs = outputs;
+		if (options.accumulate) {
+			// One array for all, and cheaper than filling the gradients with zeros: as it is never written, the system lets
+			// one page of zeros stand for all of it.
+			const zeros = new Float32Array(Math.max(0, ...[...this.gradients.values()].map(({ length }) => length)));
+			for (const [name, { length }] of this.gradients) {
+				this.#nothing[`accumulated.${name}`] = tensor(name, zeros.subarray(0, length));
+				this.#sums[`accumulated.${name}`] = outputs[`gradient.${name}`] as Tensor;
+			}
+		}
+		this.#accumulated = this.#nothing;
 	}
 
 	static async create(options: EngineOptions): Promise<TrainingEngine> {
@@ -72,7 +86,7 @@ export class TrainingEngine {
 
 	/** Before the first micro-step of each step. */
 	beginStep(): void {
-		if (this.#options.accumulate) for (const gradient of this.gradients.values()) gradient.fill(0);
+		this.#accumulated = this.#nothing;
 	}
 
 	/**
@@ -82,12 +96,9 @@ export class TrainingEngine {
 	async microStep(batch: MicroBatch, { tokenWeight, dropoutSeed = [0], signal }: MicroStepOptions): Promise<number> {
 		if (!this.#training) throw new Error("this engine was made for evaluation: nothing is trainable");
 		const feeds = { ...this.#parameters, ...batchFeeds(batch, { chunks: this.#training.chunks, tokenWeight }) };
-		if (this.#options.accumulate) {
-			for (const name of this.gradients.keys())
-				feeds[`accumulated.${name}`] = this.#outputs[`gradient.${name}`] as Tensor;
-		}
-		Object.assign(feeds, this.#dropoutFeeds(batch, dropoutSeed));
+		Object.assign(feeds, this.#accumulated, this.#dropoutFeeds(batch, dropoutSeed));
 		await this.#training.session.run(feeds, this.#outputs, signal ? { signal } : {});
+		this.#accumulated = this.#sums;
 		return this.#loss.data[0] as number;
 	}
 
@@ -112,7 +123,8 @@ export class TrainingEngine {
 	async dispose(): Promise<void> {
 		this.#training?.session.dispose();
 		(await this.#evaluation)?.session.dispose();
-		for (const tensor of [...Object.values(this.#parameters), ...Object.values(this.#outputs)]) tensor.dispose();
+		const owned = [this.#parameters, this.#outputs, this.#nothing];
+		for (const tensor of owned.flatMap((tensors) => Object.values(tensors))) tensor.dispose();
 	}
 
 	#dropoutFeeds(batch: MicroBatch, seed: readonly (number | string)[]): Record<string, Tensor> {
@@ -142,7 +154,7 @@ class Program {
 	}
 
 	static async create(options: EngineOptions, trainable: ReadonlySet<string>): Promise<Program> {
-		const { architecture, config, maxRows, threads, chunkBytes = 128 * 2 ** 20 } = options;
+		const { architecture, config, maxRows, threads, chunkBytes = 256 * 2 ** 20 } = options;
 		const { vocabulary } = architecture.sizes(config);
 		const chunks = rowChunks({ rows: maxRows, vocabulary, chunkBytes });
 		const graphOptions: TrainingGraphOptions = { trainable, chunks };
