@@ -29,7 +29,7 @@ interface PlotOptions {
 	readonly valueLabel?: string;
 }
 
-const FRAME: Frame = { left: 84, right: WIDTH - 24, top: 48, bottom: HEIGHT - 56 };
+const FRAME: Frame = { left: 84, right: WIDTH - 24, top: 62, bottom: HEIGHT - 56 };
 
 /** Every trial's last value in order, and the best so far among those that went furthest. */
 export function historyPlot(study: Study, { objective = 0, valueLabel = "value" }: PlotOptions = {}): string {
@@ -69,7 +69,7 @@ export function historyPlot(study: Study, { objective = 0, valueLabel = "value" 
 			...dots,
 			...crosses,
 			path(best, "c1 line"),
-			text({ x: FRAME.right, y: 28, anchor: "end", className: "quiet" }, legend),
+			text({ x: FRAME.right, y: 48, anchor: "end", className: "quiet" }, legend),
 		],
 	});
 }
@@ -104,7 +104,7 @@ export function rungsPlot(study: Study, { objective = 0, valueLabel = "value" }:
 		body: [
 			axes(FRAME, { x: ticks, y, xLabel: "step (logarithmic)", yLabel: valueLabel }),
 			...body,
-			text({ x: FRAME.right, y: 28, anchor: "end", className: "quiet" }, "orange: the best"),
+			text({ x: FRAME.right, y: 48, anchor: "end", className: "quiet" }, "orange: the best"),
 		],
 	});
 }
@@ -157,7 +157,7 @@ export function parallelPlot(study: Study, { objective = 0, valueLabel = "value"
 	});
 	return svg({
 		title,
-		body: [...lines, ...rulers, text({ x: FRAME.right, y: 28, anchor: "end", className: "quiet" }, "orange: the best")],
+		body: [...lines, ...rulers, text({ x: FRAME.right, y: 48, anchor: "end", className: "quiet" }, "orange: the best")],
 	});
 }
 
@@ -173,7 +173,7 @@ export function slicesPlot(study: Study, options: PlotOptions & { readonly impor
 	const cell = { width: (WIDTH - 24) / across, height: 210 };
 	const body = names.flatMap((name, i) => {
 		const left = (i % across) * cell.width + 76;
-		const top = 48 + Math.floor(i / across) * cell.height;
+		const top = 66 + Math.floor(i / across) * cell.height;
 		const frame: Frame = { left, right: left + cell.width - 88, top, bottom: top + cell.height - 62 };
 		const y = valueScale(
 			trials.map((trial) => lastValue(trial, objective)),
@@ -202,9 +202,9 @@ export function slicesPlot(study: Study, options: PlotOptions & { readonly impor
 		return [axes(frame, { x, y, xLabel: name, ...(i % across === 0 && { yLabel: valueLabel }) }), ...dots, curve];
 	});
 	if (importance !== undefined) {
-		body.push(text({ x: FRAME.right, y: 28, anchor: "end", className: "quiet" }, "orange: average effect (fANOVA)"));
+		body.push(text({ x: FRAME.right, y: 48, anchor: "end", className: "quiet" }, "orange: average effect (fANOVA)"));
 	}
-	return svg({ title, body, height: 48 + down * cell.height });
+	return svg({ title, body, height: 66 + down * cell.height });
 }
 
 /** How much of the objective's variance each setting explains alone. */

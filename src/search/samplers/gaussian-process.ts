@@ -1,7 +1,7 @@
 // Gaussian-process regression with a Matern-5/2 kernel and one length scale for each coordinate (Rasmussen and Williams
 // 2006, chapters 2 and 5). Coordinates are numbers in [0, 1], or choices (same or different). The hyper-parameters maximise the marginal
-// likelihood times priors: length scales log-normal and growing with the square root of the dimension (Hvarfner et al.
-// 2024), so that many coordinates with few points do not look like noise.
+// likelihood times priors: length scales log-normal and growing with the square root of the dimension (the form of
+// Hvarfner et al. 2024, centred on shorter scales), so that many coordinates with few points do not look like noise.
 // Targets are to be standardised. N points, D coordinates.
 import type { Rng } from "../../util/rng.ts";
 import { minimize } from "./lbfgs.ts";
@@ -40,7 +40,7 @@ export function fitGaussianProcess(data: GpData, { rng, starts = 3 }: { rng: Rng
 	for (let start = 0; start < starts; start++) {
 		const jitter = () => (start === 0 ? 0 : rng.normal());
 		const from = new Float64Array(dimensions + 2);
-		for (let d = 0; d < dimensions; d++) from[d] = scale - 1 + jitter();
+		for (let d = 0; d < dimensions; d++) from[d] = scale - 0.5 + jitter();
 		from[dimensions] = 0.5 * jitter();
 		from[dimensions + 1] = PRIOR_LOG_NOISE + jitter();
 		const found = minimize((theta) => negativeLogPosterior(data, theta), from, { tolerance: 1e-3 });
@@ -152,7 +152,7 @@ export function logMarginalLikelihood(
 const PRIOR_LOG_NOISE = Math.log(1e-4);
 
 function priorLogScale(dimensions: number): number {
-	return Math.SQRT2 + 0.5 * Math.log(dimensions) - 1;
+	return 0.5 * Math.log(dimensions) - 0.5;
 }
 
 function defaultParameters(dimensions: number): LogParameters {

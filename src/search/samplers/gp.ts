@@ -8,7 +8,7 @@
 // parallel workers spread out.
 import { UserError } from "../../util/errors.ts";
 import type { Rng } from "../../util/rng.ts";
-import { observe } from "../observations.ts";
+import { median, observe } from "../observations.ts";
 import { buildPoint, fromUnit, toUnit, valuesOf } from "../point.ts";
 import type { Choice, Parameter, Params, Space } from "../space.ts";
 import { condition, fitGaussianProcess, type GaussianProcess, type GpData } from "./gaussian-process.ts";
@@ -56,8 +56,9 @@ export function gpSampler(options: GpOptions = {}): Sampler {
 				isChoice: cube.isChoice,
 			};
 			const fitted = fitGaussianProcess(data, { rng });
-			const model = believe(data, { model: fitted, at: pending.map(cube.encode) });
-			const params = climb({ model, data, cube, candidates, rng });
+			const running = pending.map(cube.encode);
+			const model = believe(data, { model: fitted, at: running });
+			const params = climb({ model, data, running, cube, candidates, rng });
 			return { params, origin: "model" };
 		},
 	};
@@ -91,7 +92,7 @@ function keep<T extends { readonly loss: number }>(points: readonly T[], most: n
 
 /** Standardised losses after the Yeo-Johnson power that makes them most normal. Keeps their order. */
 export function warp(losses: readonly number[]): Float64Array {
-	const base = standardise(losses);
+	const base = standardise(tame(losses));
 	let best = { y: base, fit: Number.NEGATIVE_INFINITY };
 	for (let lambda = -2; lambda <= 2; lambda += 0.1) {
 		const moved = base.map((v) => yeoJohnson(v, lambda));
@@ -102,6 +103,17 @@ export function warp(losses: readonly number[]): Float64Array {
 		if (fit > best.fit) best = { y: moved, fit };
 	}
 	return standardise(best.y);
+}
+
+/** Losses far on the bad side by their logarithm, the others as they are: no power makes a diverged run look normal. */
+function tame(losses: readonly number[]): number[] {
+	const centre = median(losses);
+	const spread = median(losses.map((loss) => Math.abs(loss - centre))) * 1.5;
+	if (!(spread > 0)) return [...losses];
+	return losses.map((loss) => {
+		const z = (loss - centre) / spread;
+		return z > 2 ? 2 + Math.log(z - 1) : z;
+	});
 }
 
 function yeoJohnson(v: number, lambda: number): number {
@@ -163,14 +175,17 @@ function encoder(space: Space): Cube {
 interface Climb {
 	readonly model: GaussianProcess;
 	readonly data: GpData;
+	readonly running: readonly Float64Array[];
 	readonly cube: Cube;
 	readonly candidates: number;
 	readonly rng: Rng;
 }
 
 /** The point of the largest expected improvement that could be found. */
-function climb({ model, data, cube, candidates, rng }: Climb): Params {
-	const goal = Math.min(...data.x.map((x) => model.predict(x).mean));
+function climb({ model, data, running, cube, candidates, rng }: Climb): Params {
+	// What the running trials are believed to reach is the goal too: otherwise their place looks best again.
+	const known = [...data.x, ...running];
+	const goal = Math.min(...known.map((x) => model.predict(x).mean));
 	const value = (x: Float64Array) => {
 		const { mean, variance } = model.predict(x);
 		const sigma = Math.sqrt(variance);
@@ -192,7 +207,7 @@ function climb({ model, data, cube, candidates, rng }: Climb): Params {
 		}),
 	);
 	const ranked = [...spread, ...near].map((x) => ({ x, score: value(x) })).sort((a, b) => b.score - a.score);
-	const tried = new Set(data.x.map(String));
+	const tried = new Set(known.map(String));
 	let best = ranked.find(({ x }) => !tried.has(String(x))) ?? (ranked[0] as { x: Float64Array; score: number });
 	for (const start of [...ranked.slice(0, 6), ...leaders.map((x) => ({ x, score: value(x) }))]) {
 		let here = start;

@@ -28,10 +28,10 @@ function lowerTail(z: number): number {
 	const at = (z - LOWEST) * CELLS_PER_UNIT;
 	const i = Math.floor(at);
 	const t = at - i;
-	const [y0, y1] = [TABLE[i] as number, TABLE[i + 1] as number];
-	const [d0, d1] = [SLOPES[i] as number, SLOPES[i + 1] as number];
 	const u = 1 - t;
-	return y0 * (1 + 2 * t) * u * u + d0 * t * u * u + y1 * t * t * (3 - 2 * t) - d1 * t * t * u;
+	const near = (TABLE[i] as number) * (1 + 2 * t) + (SLOPES[i] as number) * t;
+	const next = (TABLE[i + 1] as number) * (3 - 2 * t) - (SLOPES[i + 1] as number) * u;
+	return near * u * u + next * t * t;
 }
 
 /** P(a <= Z <= b) for a <= b. Taken in the lower tail, where differences do not cancel. */

@@ -40,9 +40,9 @@ export function parzenEstimator(space: Space, points: readonly Params[], options
 			const logs = Float64Array.from(logWeights);
 			for (const [name, value] of Object.entries(point)) axisOf(name).addLogDensity(value, logs);
 			let highest = Number.NEGATIVE_INFINITY;
-			for (const log of logs) if (log > highest) highest = log;
+			for (let k = 0; k < logs.length; k++) highest = Math.max(highest, logs[k] as number);
 			let sum = 0;
-			for (const log of logs) sum += Math.exp(log - highest);
+			for (let k = 0; k < logs.length; k++) sum += Math.exp((logs[k] as number) - highest);
 			return highest + Math.log(sum);
 		},
 		sample(rng) {
@@ -125,7 +125,8 @@ function numberAxis(
 			}
 			const [from, to] = intCell(parameter, value as number);
 			for (let k = 0; k < size; k++) {
-				const [centre, width] = [centres[k] as number, sigma[k] as number];
+				const centre = centres[k] as number;
+				const width = sigma[k] as number;
 				const mass = normalMass((from - centre) / width, (to - centre) / width) / (inside[k] as number);
 				logs[k] = (logs[k] as number) + Math.log(mass + 1e-300);
 			}
