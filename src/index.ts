@@ -4,7 +4,8 @@
 export { Decoder, type DecoderOptions } from "./generate/decoder.ts";
 export { type FinishReason, type GenerateEvent, type GenerateOptions, generateText } from "./generate/generate.ts";
 export { type SamplingOptions, sampleToken } from "./generate/sample-token.ts";
-export { loadModel, type Model, parameterCount, saveModel } from "./models/model.ts";
+export { loadModel } from "./models/load-model.ts";
+export { type Model, parameterCount, saveModel } from "./models/model.ts";
 export { chat } from "./recipes/chat.ts";
 export { completed } from "./recipes/completed.ts";
 export { dataCheck } from "./recipes/data-check.ts";

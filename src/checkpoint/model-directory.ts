@@ -67,15 +67,17 @@ export async function openModelDirectory(path: string): Promise<ModelDirectory> 
 }
 
 export interface ModelContent {
-	/** Strings as they are, anything else as JSON; config.json must be among them. */
+	/** Strings as they are, anything else as JSON. */
 	files: Readonly<Record<string, unknown>>;
 	weights: Iterable<TensorEntry>;
+	/** Name of the file of the weights. Default: model.safetensors. */
+	weightsName?: string;
 }
 
 /** Writes a model in the place of one that stands there, as a whole: the old one stays until the new one is complete. */
 export async function writeModelDirectory(
 	path: string,
-	{ files, weights }: ModelContent,
+	{ files, weights, weightsName = weightsFile }: ModelContent,
 	{ signal }: { signal?: AbortSignal } = {},
 ): Promise<void> {
 	await writeDirectoryAside(path, async (aside) => {
@@ -84,7 +86,7 @@ export async function writeModelDirectory(
 			const text = typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`;
 			await writeFileAtomic(join(aside, name), text);
 		}
-		await writeSafetensors(join(aside, weightsFile), weights, signal === undefined ? {} : { signal });
+		await writeSafetensors(join(aside, weightsName), weights, signal === undefined ? {} : { signal });
 	});
 }
 

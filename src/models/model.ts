@@ -12,6 +12,8 @@ import { UserError } from "../util/errors.ts";
 import type { Rng } from "../util/rng.ts";
 import type { ParameterSpec } from "./architecture.ts";
 import { type AnyArchitecture, architectureFor } from "./architectures.ts";
+import { inFewBits, quantizeAs } from "./few-bits.ts";
+import type { ParameterData } from "./parameters.ts";
 
 export interface Model {
 	readonly architecture: AnyArchitecture;
@@ -54,12 +56,13 @@ export function createModel(
 /**
  * Reads a model directory (or the model of a run directory). Tokens that the chat template needs and the base lacks get
  * embedding rows that start at the mean of the others. Throws UserError when something is missing, malformed or does not
- * match.
+ * match. With `bits`, linear layers are rounded as they are read.
  */
-export async function loadModel(path: string): Promise<Model> {
+export async function readModel(path: string, { bits }: { bits?: 4 | 8 } = {}): Promise<Model> {
 	const directory = await openModelDirectory(path);
 	try {
-		const architecture = architectureFor(directory.config);
+		const plain = architectureFor(directory.config);
+		const architecture = bits ? inFewBits(plain, bits) : plain;
 		const baseConfig = architecture.parseConfig(directory.config);
 		const base = await loadTokenizer(directory.path);
 		const { vocabulary } = architecture.sizes(baseConfig);
@@ -67,7 +70,8 @@ export async function loadModel(path: string): Promise<Model> {
 		const { tokenizer, template } = chatTemplateFor(base);
 		const config = tokenizer.size > vocabulary ? architecture.withVocabulary(baseConfig, tokenizer.size) : baseConfig;
 		const where = directory.path;
-		const parameters = await readParameters(directory.weights, { architecture, baseConfig, config, where });
+		const data = await readParameters(directory.weights, { architecture, baseConfig, config, where });
+		const { parameters } = data;
 		const firstNewToken = base.size;
 		if (firstNewToken < tokenizer.size) {
 			startAtMean(parameters.get(architecture.embedding) as Float32Array, {
@@ -75,7 +79,7 @@ export async function loadModel(path: string): Promise<Model> {
 				firstNewToken,
 			});
 		}
-		return { architecture, config, tokenizer, template, parameters, firstNewToken };
+		return { architecture, config, tokenizer, template, ...data, firstNewToken };
 	} finally {
 		await directory.close();
 	}
@@ -124,16 +128,20 @@ async function readParameters(
 		config,
 		where,
 	}: { architecture: AnyArchitecture; baseConfig: unknown; config: unknown; where: string },
-): Promise<Map<string, Float32Array>> {
+): Promise<ParameterData> {
 	const fileNames = new Map<string, string>();
 	for (const fileName of reader.tensors.keys()) {
 		const name = architecture.canonicalName(fileName);
 		if (name !== undefined) fileNames.set(name, fileName);
 	}
 	const parameters = new Map<string, Float32Array>();
+	const quantized = new Map<string, QuantizedMatrix>();
 	const grown = new Map(architecture.parameters(config).map((spec) => [spec.name, sizeOf(spec)]));
 	const hint = "Check that config.json and the weights belong together.";
 	const specs = architecture.parameters(baseConfig);
+	// Matrices that will be rounded are read one after the other into the same memory.
+	const largest = specs.reduce((most, spec) => (spec.format ? Math.max(most, sizeOf(spec)) : most), 0);
+	let scratch: Float32Array | undefined;
 	for (const spec of specs) {
 		const fileName = fileNames.get(spec.name);
 		if (fileName === undefined) {
@@ -149,15 +157,19 @@ async function readParameters(
 			const message = `The tensor ${fileName} has another shape than config.json says.`;
 			throw new UserError("WEIGHT_SHAPE", message, { where, expected: `[${spec.shape}]`, found: `[${shape}]`, hint });
 		}
-		const data = new Float32Array(grown.get(spec.name) as number);
-		await reader.readInto(fileName, data.subarray(0, sizeOf(spec)));
-		parameters.set(spec.name, data);
+		if (spec.format) scratch ??= new Float32Array(largest);
+		const data = spec.format ? (scratch as Float32Array) : new Float32Array(grown.get(spec.name) as number);
+		const whole = data.subarray(0, sizeOf(spec));
+		await reader.readInto(fileName, whole);
+		const matrix = quantizeAs(spec, whole);
+		if (matrix) quantized.set(spec.name, matrix);
+		else parameters.set(spec.name, data);
 	}
-	return parameters;
+	return quantized.size > 0 ? { parameters, quantized } : { parameters };
 }
 
 /** Sets the rows from `firstNewToken` on to the mean of those before. */
-function startAtMean(
+export function startAtMean(
 	embedding: Float32Array,
 	{ channels, firstNewToken }: { channels: number; firstNewToken: number },
 ): void {

@@ -50,7 +50,7 @@ export function quantizeBlocks(
 		zeros[block] = zero;
 		for (let i = start; i < end; i++) {
 			const level = Math.round((data[i] as number) / scale) + zero;
-			values[i] = level < 0 ? 0 : level > levels ? levels : level;
+			values[i] = Math.min(Math.max(level, 0), levels);
 		}
 	}
 	if (bits === 8) return { bits, blockSize, shape, values, scales, zeros };

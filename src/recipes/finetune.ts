@@ -9,7 +9,8 @@ import {
 	evaluationBatches,
 	prepareDialogues,
 } from "../data/index.ts";
-import { loadModel, type Model } from "../models/model.ts";
+import { loadModel } from "../models/load-model.ts";
+import type { Model } from "../models/model.ts";
 import { UserError } from "../util/errors.ts";
 import { resolveModelReference } from "./model-reference.ts";
 import { finetuneOptions } from "./options/jobs.ts";

@@ -2,7 +2,8 @@
 
 import { join } from "node:path";
 import { locateModel } from "../checkpoint/model-reference.ts";
-import { loadModel, type Model } from "../models/model.ts";
+import { loadModel } from "../models/load-model.ts";
+import type { Model } from "../models/model.ts";
 import { packageRoot } from "../util/package-root.ts";
 import type { RecipeEvent } from "./options/recipe.ts";
 
