@@ -36,6 +36,7 @@ export const recipes: RecipeLoaders = {
 	demo: async () => (await import("../recipes/demo.ts")).demo,
 	dataCheck: async () => (await import("../recipes/data-check.ts")).dataCheck,
 	tokenizerTrain: async () => (await import("../recipes/tokenizer-train.ts")).tokenizerTrain,
+	plan: async () => (await import("../recipes/plan.ts")).plan,
 	pretrain: async () => (await import("../recipes/pretrain.ts")).pretrain,
 	finetune: async () => (await import("../recipes/finetune.ts")).finetune,
 	chat: async () => (await import("../recipes/chat.ts")).chat,

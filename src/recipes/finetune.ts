@@ -15,6 +15,7 @@ import { UserError } from "../util/errors.ts";
 import { resolveModelReference } from "./model-reference.ts";
 import { finetuneOptions } from "./options/jobs.ts";
 import type { Recipe, RecipeEvent } from "./options/recipe.ts";
+import type { OptionsOf } from "./options/table.ts";
 import { readQuestions } from "./questions.ts";
 import { changedFilesOf, placeIn, setUp } from "./setup.ts";
 import { allParameters, fullLearningRate, hashModel, runTraining } from "./training-run.ts";
@@ -56,9 +57,7 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 	try {
 		yield* dataEvents(report, { files: values.data, heldOut });
 		const longest = train.reduce((most, index) => Math.max(most, store.timeOf(index)), 0);
-		const perMicroStep = (values.batchRamp?.from ?? values.batchSize) * longest;
-		const tokenBudget = Math.max(longest, Math.min(values.tokenBudget ?? defaultTokenBudget, perMicroStep));
-		const cut = { tokenBudget, slotsPerMicroBatch };
+		const cut = microBatchCut(values, longest);
 		const streamOptions = { store, indices: train, seed: values.seed, groupSize: values.batchSize, ...cut };
 		yield* runTraining(
 			{
@@ -86,7 +85,10 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 				...(validation.length > 0 && {
 					validation: () => evaluationBatches({ store, indices: validation, ...cut }),
 				}),
-				maxRows: Math.min(tokenBudget, mostSupervised(train, { store, count: values.batchSize * values.accumulate })),
+				maxRows: Math.min(
+					cut.tokenBudget,
+					mostSupervised(train, { store, count: values.batchSize * values.accumulate }),
+				),
 				accumulate: true,
 				questions: await readQuestions(values.ask ?? []),
 				next: (directory) => [
@@ -111,8 +113,24 @@ function checkedMaxLength(asked: number | undefined, model: Model): number {
 	});
 }
 
+/** How steps are cut into micro-batches when the longest example has `longest` positions. */
+export function microBatchCut(
+	{
+		batchSize,
+		batchRamp,
+		tokenBudget,
+	}: Pick<OptionsOf<typeof finetuneOptions>, "batchSize" | "batchRamp" | "tokenBudget">,
+	longest: number,
+): { tokenBudget: number; slotsPerMicroBatch: number } {
+	const perMicroStep = (batchRamp?.from ?? batchSize) * longest;
+	return {
+		tokenBudget: Math.max(longest, Math.min(tokenBudget ?? defaultTokenBudget, perMicroStep)),
+		slotsPerMicroBatch,
+	};
+}
+
 /** Bound on the supervised tokens of a step of `count` examples. */
-function mostSupervised(
+export function mostSupervised(
 	indices: Uint32Array,
 	{ store, count }: { store: { supervisedTokensOf(index: number): number }; count: number },
 ): number {

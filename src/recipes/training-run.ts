@@ -35,6 +35,7 @@ import type { pretrainOptions } from "./options/jobs.ts";
 import type { RecipeContext, RecipeEvent } from "./options/recipe.ts";
 import type { OptionRecord } from "./options/resolve.ts";
 import type { OptionsOf } from "./options/table.ts";
+import { assertFits, planOfRun } from "./plan-summary.ts";
 
 /** The options that every kind of training reads. */
 export type TrainingValues = Omit<
@@ -102,7 +103,10 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 	const { model, values } = job;
 	const { signal } = context;
 	const length = runLength(job);
-	planTraining({ ...length, stream: job.stream });
+	const { plan } = planTraining({ ...length, stream: job.stream });
+	const forecast = await planOfRun({ ...job, steps: plan.steps, stream: job.restoreStream(job.stream.state) });
+	yield { type: "plan-made", plan: forecast };
+	if (!values.force) assertFits(forecast);
 	const engine = await TrainingEngine.create({
 		architecture: model.architecture,
 		config: model.config,

@@ -39,7 +39,9 @@ const renderers = {
 		],
 	}),
 	"row-rendered": (event, view) => ({ results: rowLines(event, view) }),
-	"plan-made": ({ plan }, view) => ({ results: planLines(plan, view) }),
+	// At the start of a run one line is enough; a plan that was asked for compares models.
+	"plan-made": ({ plan }, view) =>
+		plan.alternatives ? { results: planLines(plan, view) } : { notes: [planLine(plan, view)] },
 	"work-advanced": ({ what, done, total, unit }) => {
 		const format = unit === "bytes" ? formatBytes : formatCount;
 		return {
@@ -152,6 +154,12 @@ function percentile([rank, tokens]: [string, number]): string {
 	return `p${rank} ${formatCount(tokens)}`;
 }
 
+function planLine(plan: EventOf<"plan-made">["plan"], { paintNote }: View): string {
+	const memory = `peak memory ${formatBytes(plan.peakBytes)} of ${formatBytes(plan.availableBytes)} free`;
+	const time = plan.secondsPerEpoch === undefined ? "" : `, ${formatSeconds(plan.secondsPerEpoch)} an epoch`;
+	return `${paintNote(plan.fits ? "dim" : "red", `forecast: ${memory}${time}, disk ${formatBytes(plan.diskBytes)}`)}`;
+}
+
 function planLines(plan: EventOf<"plan-made">["plan"], { paint, width }: View): string[] {
 	const verdict = plan.fits ? paint("green", "fits") : paint("red", "does not fit");
 	const time = (seconds: number | undefined) => (seconds === undefined ? "?" : formatSeconds(seconds));
@@ -160,7 +168,9 @@ function planLines(plan: EventOf<"plan-made">["plan"], { paint, width }: View): 
 			["parameters", `${formatShortCount(plan.parameters)}, ${formatShortCount(plan.trainableParameters)} trained`],
 			["peak memory", `${formatBytes(plan.peakBytes)} of ${formatBytes(plan.availableBytes)} free: ${verdict}`],
 			["disk", formatBytes(plan.diskBytes)],
-			["time per epoch", time(plan.secondsPerEpoch)],
+			plan.secondsPerThousandTokens === undefined
+				? ["time per epoch", time(plan.secondsPerEpoch)]
+				: ["time for 1,000 tokens", `${plan.secondsPerThousandTokens.toPrecision(2)} s`],
 			...(plan.steps === undefined ? [] : [["steps", formatCount(plan.steps)] as const]),
 		]),
 		...(plan.changes === undefined || plan.changes.length === 0 ? [] : ["", "to make it fit:"]),

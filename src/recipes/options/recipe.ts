@@ -36,6 +36,8 @@ export interface PlanSummary {
 	availableBytes: number;
 	diskBytes: number;
 	secondsPerEpoch?: number;
+	/** Told in its place when there are no data. */
+	secondsPerThousandTokens?: number;
 	fits: boolean;
 	/** The smallest changes that would make it fit, as flags and prose. */
 	changes?: readonly string[];
