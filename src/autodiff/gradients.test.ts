@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import {
 	add,
 	concat,
+	detach,
 	fastGelu,
 	Graph,
 	GraphError,
@@ -124,6 +125,14 @@ describe("what is built", () => {
 	test("undefined when the only path goes through a comparison or an integer", () => {
 		const { x } = differentiate((x, w) => where(less(x, 0), w, 1));
 		expect(x).toBeUndefined();
+	});
+
+	test("a detached value counts as a constant", () => {
+		const { graph, x, y } = differentiate((x) => mul(x, detach(tanh(x))));
+		const feeds = { x: array([1, 2, -1, 0]), cotangent: array([1, 1, 1, 1]) };
+		const value = interpret(graph, feeds);
+		expect([...value(x as Value).data]).toEqual([1, 2, -1, 0].map(Math.tanh));
+		expect([...value(y).data]).toEqual([1, 2, -1, 0].map((v) => v * Math.tanh(v)));
 	});
 
 	test("the cotangent itself for the output itself", () => {

@@ -229,6 +229,19 @@ const withGradient = {
 		)
 		.concat([
 			of("names", { inputs: { a: ["B*T", 3], b: [3, 2], c: ["B*T", 1] }, build: ({ a, b, c }) => gemm(a, b, { c }) }),
+			// Unpacked once more in the backward pass.
+			of("a frozen matrix in few bits", {
+				inputs: {
+					a: ["N", 3],
+					x: { shape: [3, 32], dtype: "uint8", range: [0, 256] },
+					scale: { shape: [3, 2], range: [0.01, 0.02] },
+					zero: { shape: [3, 2], dtype: "uint8", range: [0, 256] },
+					c: [32],
+				},
+				frozen: ["scale"],
+				build: ({ a, x, scale, zero, c }) =>
+					gemm(a, dequantizeLinear(x, { scale, zero, blockSize: 16 }), { c, alpha: 0.5 }),
+			}),
 			of("beta", {
 				inputs: { a: [2, 3], b: [3, 2], c: [2] },
 				build: ({ a, b, c }, graph) => graph.add("Gemm", [a, b, c], { beta: -0.5 }),

@@ -151,6 +151,11 @@ export function layerNormalization(
  */
 export function after(x: Value, dependency: Value): Value {
 	if (sameShape(x.shape, dependency.shape)) return one("Reshape", [x, shapeOf(dependency)]);
+	if (x.shape.some((dim) => typeof dim !== "number")) {
+		throw new GraphError(
+			`after: ${x.name} is ${formatShape(x.shape)}, neither known nor ${formatShape(dependency.shape)}`,
+		);
+	}
 	const nothing = slice(shapeOf(dependency), { axis: 0, start: 0, end: 0 });
 	return one("Reshape", [x, concat([nothing, x.graph.int64(x.shape as number[])], 0)]);
 }

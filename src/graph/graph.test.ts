@@ -14,6 +14,7 @@ import {
 	gather,
 	gatherElements,
 	gemm,
+	after as heldBack,
 	layerNormalization,
 	matMul,
 	mul,
@@ -29,6 +30,8 @@ import {
 	type Value,
 	where,
 } from "./index.ts";
+import { nd } from "./testing/array.ts";
+import { interpret } from "./testing/interpret.ts";
 
 function inputs() {
 	const graph = new Graph();
@@ -245,6 +248,17 @@ describe("shapes that follow", () => {
 		// What is computed with a shape is no shape any more.
 		expect(neg(sizes).shapeOf).toBeUndefined();
 		expect(add(sizes, sizes).shapeOf).toBeUndefined();
+	});
+
+	test("of what waits for another value, which may have another shape", () => {
+		const graph = new Graph();
+		const x = graph.input("x", "float32", ["B", 4]);
+		const w = graph.input("w", "float32", [2, 2]);
+		expect(heldBack(x, neg(x)).shape).toEqual(["B", 4]);
+		expect(heldBack(w, neg(x)).shape).toEqual([2, 2]);
+		expect(() => heldBack(x, w)).toThrow(new GraphError("after: x is [B, 4], neither known nor [2, 2]"));
+		const value = interpret(graph, { x: nd([1, 4], [1, 2, 3, 4]), w: nd([2, 2], [5, 6, 7, 8]) });
+		expect([...value(heldBack(w, neg(x))).data]).toEqual([5, 6, 7, 8]);
 	});
 
 	test("a sum of names gets a name of its own", () => {

@@ -18,6 +18,8 @@ export interface OpCheck<K extends string> {
 	build(values: Record<K, Value>, graph: Graph): Value | readonly Value[];
 	/** What names in shapes stand for, besides B = 2, T = 3, N = 4. */
 	sizes?: Record<string, number>;
+	/** Inputs whose gradients are not wanted. */
+	frozen?: readonly NoInfer<K>[];
 	/** For operators that have no gradient: only the results are compared. */
 	forwardOnly?: boolean;
 	/** Largest difference between ONNX Runtime and the interpreter, over the largest value. Default 1e-5. */
@@ -83,7 +85,10 @@ export async function checkOp<K extends string>(check: OpCheck<K>): Promise<Grap
 		graph.output(`y.${i}`, output);
 		value(output);
 	});
-	const differentiable = forwardOnly ? [] : Object.values<Value>(inputs).filter(({ dtype }) => dtype === "float32");
+	const frozen: readonly string[] = forwardOnly ? Object.keys(inputs) : (check.frozen ?? []);
+	const differentiable = Object.values<Value>(inputs).filter(
+		({ dtype, name }) => dtype === "float32" && !frozen.includes(name),
+	);
 	const allFeeds = { ...feeds };
 	const expected = new Map<string, Nd>();
 	if (differentiable.length > 0) {
