@@ -32,7 +32,11 @@ function fakeStream(perEpoch: number, from: FakeStreamState = { examples: 0, sup
 			const epoch = Math.floor(state.examples / perEpoch);
 			const count = Math.min(batchSize, perEpoch * (epoch + 1) - state.examples);
 			state = { examples: state.examples + count, supervisedTokens: state.supervisedTokens + count * 3 };
-			const microBatches = Array.from({ length: Math.ceil(count / 2) }, () => ({}) as MicroBatch);
+			const rows = (part: number) => new Int32Array(3 * Math.min(2, count - 2 * part));
+			const microBatches = Array.from(
+				{ length: Math.ceil(count / 2) },
+				(_, part) => ({ rows: rows(part) }) as MicroBatch,
+			);
 			const supervisedTokens = count * 3;
 			const sizes = { tokens: supervisedTokens, slots: supervisedTokens, examples: count };
 			return { microBatches, supervisedTokens, ...sizes, epoch, endsEpoch: state.examples === perEpoch * (epoch + 1) };
@@ -70,7 +74,7 @@ function world(
 		gradientNorm: () => 0.5,
 		options: {
 			engine: {
-				beginStep: () => {},
+				beginStep: () => void steps++,
 				microStep: async (_, { tokenWeight, dropoutSeed, signal }) => {
 					made.microSteps.push({ tokenWeight, dropoutSeed });
 					made.onMicroStep(made.microSteps.length);
@@ -79,7 +83,7 @@ function world(
 				},
 			},
 			updater: {
-				gradientNorm: async () => made.gradientNorm(++steps),
+				gradientNorm: async () => made.gradientNorm(steps),
 				step: async ({ learningRate, gradientScale = 1 }) => void made.updates.push({ learningRate, gradientScale }),
 			},
 			stream: fakeStream(perEpoch, options.resumed?.stream),
@@ -423,4 +427,20 @@ describe("stopping and going on", () => {
 			expect(again.saves).toEqual([]);
 		}
 	});
+});
+
+test("the noise of the gradient is told when a step has several micro-batches", async () => {
+	const told = async (batchSize: number) => {
+		const made = world({ batchSize, length: { steps: 2 } });
+		// The first micro-batch alone (two of the step's four examples) and the whole step.
+		const norms = [0.3, 0.5, 0.5];
+		made.options.updater.gradientNorm = async () => norms.shift() as number;
+		const events = await run(made);
+		return events.flatMap((event) => (event.type === "step-done" ? [event.gradientNoiseScale] : []));
+	};
+	// As means: 0.3 * 12 / 6 = 0.6 over 6 tokens and 0.5 over 12.
+	const noise = (0.6 ** 2 - 0.5 ** 2) / (1 / 6 - 1 / 12);
+	const signal = (12 * 0.5 ** 2 - 6 * 0.6 ** 2) / 6;
+	expect(await told(4)).toEqual([noise / signal, noise / signal].map((value) => expect.closeTo(value, 6)));
+	expect(await told(2)).toEqual([undefined, undefined]);
 });

@@ -9,6 +9,7 @@ import type { ParameterUpdater } from "../optim/parameter-updater.ts";
 import { createSchedule, type Schedule, type ScheduleName } from "../optim/schedule.ts";
 import type { TrainingEngine } from "./engine.ts";
 import { type HealthWarning, HealthWatch, type WatchedRun } from "./health.ts";
+import { NoiseScale, noiseScaleEvery } from "./noise-scale.ts";
 
 /** Where steps come from: dialogues (BatchStream) or windows of text (WindowStream). */
 export interface StepStream {
@@ -86,6 +87,8 @@ export type TrainEvent =
 			supervisedTokens: number;
 			supervisedTokensPerSecond: number;
 			secondsLeft: number;
+			/** In supervised tokens, when steps have had several micro-batches. */
+			gradientNoiseScale?: number;
 	  }
 	| { type: "step-skipped"; step: number; loss: number; gradientNorm: number }
 	| ({ type: "warning"; step: number } & HealthWarning)
@@ -100,6 +103,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);
 	const speed = new Speed(clock);
 	const health = options.watch && state.step === 0 ? new HealthWatch(options.watch) : undefined;
+	const noise = new NoiseScale();
 	let savedAt = options.resumed?.step ?? -1;
 	const save = async function* (): AsyncGenerator<TrainEvent> {
 		if (!options.save || savedAt === state.step) return;
@@ -133,15 +137,33 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		const batchSize = options.batchRamp ? batchSizeAt(options.batchRamp.ramp, progress) : options.batchSize;
 		const learningRate = options.learningRate * schedule(plan.position(state)) * rampFactor(options, batchSize);
 		const batch = stream.next(Math.min(batchSize, plan.examplesLeft(state)));
+		const [first] = batch.microBatches;
+		const measured = batch.microBatches.length > 1 && state.step % noiseScaleEvery === 0;
+		let partNorm: number | undefined;
 		let loss: number;
 		try {
-			loss = await gradientStep(engine, batch, { seed, step: state.step, ...(signal && { signal }) });
+			loss = await gradientStep(engine, batch, {
+				seed,
+				step: state.step,
+				...(measured && {
+					afterFirst: async () => {
+						partNorm = await updater.gradientNorm();
+					},
+				}),
+				...(signal && { signal }),
+			});
 		} catch (error) {
 			// The step is as if it was never begun: state still names the position before it.
 			if (signal?.aborted) return yield* finish("aborted");
 			throw error;
 		}
 		const gradientNorm = await updater.gradientNorm();
+		if (partNorm !== undefined && first) {
+			// So far the part is divided by the tokens of the whole step.
+			const [part, whole] = [first.rows.length, batch.supervisedTokens];
+			const meanNorm = (partNorm * whole) / part;
+			noise.observe({ part: { tokens: part, norm: meanNorm }, whole: { tokens: whole, norm: gradientNorm } });
+		}
 		const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm);
 		if (finite) {
 			const { maxGradNorm } = options;
@@ -169,6 +191,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			batchSize: batch.examples,
 			supervisedTokens: state.stream.supervisedTokens,
 			...speed.after(batch.supervisedTokens, plan.progress(state)),
+			...(noise.tokens !== undefined && { gradientNoiseScale: noise.tokens }),
 		};
 		for (const warning of health?.after({ loss, gradientNorm, learningRate }, { last }) ?? [])
 			yield { type: "warning", step: state.step, ...warning };
@@ -194,7 +217,12 @@ export function planTraining(
 async function gradientStep(
 	engine: LoopOptions["engine"],
 	batch: StepBatch,
-	{ seed, step, signal }: { seed: number; step: number; signal?: AbortSignal },
+	{
+		seed,
+		step,
+		afterFirst,
+		signal,
+	}: { seed: number; step: number; afterFirst?: () => Promise<void>; signal?: AbortSignal },
 ): Promise<number> {
 	engine.beginStep();
 	// Divided by the supervised tokens of the whole step: per micro-batch, short replies would weigh more.
@@ -203,6 +231,7 @@ async function gradientStep(
 	for (const [index, microBatch] of batch.microBatches.entries()) {
 		const dropoutSeed = [seed, step, index];
 		loss += await engine.microStep(microBatch, { tokenWeight, dropoutSeed, ...(signal && { signal }) });
+		if (index === 0) await afterFirst?.();
 	}
 	return loss;
 }

@@ -88,6 +88,8 @@ export type RecipeEvent =
 			supervisedTokensPerSecond: number;
 			secondsLeft: number;
 			gradientNorm: number;
+			/** The measure of a useful batch (McCandlish et al., 2018), in supervised tokens, where it is known. */
+			gradientNoiseScale?: number;
 			batchSize: number;
 	  }
 	| { type: "evaluation-done"; step: number; loss: number; perplexity: number }
