@@ -19,11 +19,13 @@ const { values: flags } = parseArgs({
 		lib: { type: "string", default: join(here, "../../dist/search/index.js") },
 		only: { type: "string" },
 		seeds: { type: "string", default: "20" },
+		"first-seed": { type: "string", default: "0" },
 		write: { type: "boolean", default: false },
 	},
 });
 const { createStudy, gpSampler, randomSampler, tpeSampler } = await import(pathToFileURL(resolve(flags.lib)));
 const seeds = Number(flags.seeds);
+const firstSeed = Number(flags["first-seed"]);
 const peerFile = join(here, "optuna.jsonl");
 const peers = existsSync(peerFile)
 	? readFileSync(peerFile, "utf8")
@@ -59,7 +61,7 @@ async function compare(name, make, marks, peerName) {
 	for (const [fn, f] of Object.entries(functions)) {
 		const ours = [];
 		const random = [];
-		for (let seed = 0; seed < seeds; seed++) {
+		for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
 			ours.push(await run(make, f, { seed, marks }));
 			random.push(await run(randomSampler, f, { seed, marks }));
 		}
