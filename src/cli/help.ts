@@ -2,7 +2,6 @@
 // finds what to list and in which groups.
 import { Help, type HelpConfiguration } from "commander";
 import type { Option } from "../recipes/options/option.ts";
-import { formatSeconds } from "./render/format.ts";
 import { defaultColumns } from "./terminal.ts";
 
 const columnLimits = { least: 60, most: 100 };
@@ -46,7 +45,6 @@ function defaultOf(option: Option): string {
 	if (option.defaultNote !== undefined) return `default: ${option.defaultNote}`;
 	const value = option.default;
 	if (value === undefined || value === false) return "";
-	if (option.kind === "duration") return `default: ${formatSeconds((value as number) / 1000)}`;
 	if (Array.isArray(value)) return `default: ${value.length === 0 ? "none" : value.join(",")}`;
 	return `default: ${value}`;
 }

@@ -4,7 +4,6 @@ import type {
 	chatOptions,
 	dataCheckOptions,
 	demoOptions,
-	evaluateOptions,
 	exportOptions,
 	finetuneOptions,
 	generateOptions,
@@ -23,7 +22,6 @@ export interface Recipes {
 	dataCheck: Recipe<typeof dataCheckOptions>;
 	chat: (options: OptionsInput<typeof chatOptions>, context?: RecipeContext) => Promise<ChatSession>;
 	generate: Recipe<typeof generateOptions>;
-	evaluate: Recipe<typeof evaluateOptions>;
 	export: Recipe<typeof exportOptions>;
 	plan: Recipe<typeof planOptions>;
 	demo: Recipe<typeof demoOptions>;

@@ -91,10 +91,7 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 				),
 				accumulate: true,
 				questions: await readQuestions(values.ask ?? []),
-				next: (directory) => [
-					`attune chat ${directory}`,
-					`attune evaluate ${directory} --data FILE --baseline ${values.model}`,
-				],
+				next: (directory) => [`attune chat ${directory}`],
 			},
 			context,
 		);

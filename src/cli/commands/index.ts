@@ -3,7 +3,6 @@ import type { Command } from "../command.ts";
 import { chatCommand } from "./chat.ts";
 import { dataCheckCommand } from "./data-check.ts";
 import { demoCommand } from "./demo.ts";
-import { evaluateCommand } from "./evaluate.ts";
 import { exportCommand } from "./export.ts";
 import { finetuneCommand } from "./finetune.ts";
 import { generateCommand } from "./generate.ts";
@@ -18,7 +17,6 @@ export const commands: readonly Command[] = [
 	finetuneCommand,
 	chatCommand,
 	generateCommand,
-	evaluateCommand,
 	exportCommand,
 	pretrainCommand,
 	tokenizerTrainCommand,

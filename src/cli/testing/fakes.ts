@@ -67,7 +67,6 @@ export function fakeRecipes(behaviour: FakeBehaviour = "steps"): RecipeLoaders {
 		plan: recipe,
 		finetune: recipe,
 		generate: recipe,
-		evaluate: recipe,
 		export: recipe,
 		pretrain: recipe,
 		tokenizerTrain: recipe,

@@ -7,7 +7,6 @@ import { scheduleNames } from "../../optim/schedule.ts";
 import {
 	boolean,
 	choice,
-	duration,
 	fractionOrFile,
 	integer,
 	list,
@@ -279,8 +278,4 @@ export const savedModelGroup = optionGroup("Model", {
 		placeholder: "DIR",
 		help: "a run directory, a model folder, a Hugging Face id, or builtin",
 	}),
-});
-
-export const budgetGroup = optionGroup("Search", {
-	budget: duration({ default: 30 * 60_000, help: "time for the whole search" }),
 });

@@ -1,7 +1,6 @@
 // One option table a job, composed of groups. An option stands here only when the job's recipe reads it.
 import {
 	batchGroup,
-	budgetGroup,
 	columnsGroup,
 	dialogueDataGroup,
 	evaluationGroup,
@@ -27,7 +26,7 @@ import {
 	textDataGroup,
 	validationGroup,
 } from "./groups.ts";
-import { boolean, choice, integer, list, path, paths, text } from "./option.ts";
+import { boolean, choice, integer, path, paths, text } from "./option.ts";
 import { optionGroup, optionTable } from "./table.ts";
 
 const lengthOrSteps = [["epochs", "steps"]] as const;
@@ -158,18 +157,6 @@ export const generateOptions = optionTable({ job: "generate" }, [
 	machineGroup,
 ]);
 
-export const evaluateOptions = optionTable({ job: "evaluate" }, [
-	savedModelGroup,
-	dialogueDataGroup,
-	columnsGroup,
-	lengthGroup,
-	optionGroup("Evaluation", {
-		baseline: text({ placeholder: "DIR|HUB-ID|builtin", help: "a model to compare with, on the same rows" }),
-		batchSize: integer({ min: 1, default: 8, unit: "sequences", help: "sequences at a time" }),
-	}),
-	machineGroup,
-]);
-
 export const exportOptions = optionTable({ job: "export" }, [
 	savedModelGroup,
 	optionGroup("Output", {
@@ -197,41 +184,6 @@ export const planOptions = optionTable({ job: "plan", exclusive: lengthOrSteps, 
 	memoryGroup,
 ]);
 
-export const searchOptions = optionTable(
-	{ job: "search", exclusive: lengthOrSteps, sharesConfigWith: finetuneOptions },
-	[
-		optionGroup("Search", {
-			space: path({ help: "YAML with the settings to search; the default depends on model, data and method" }),
-			objective: list({
-				choices: ["quality", "latency", "size"],
-				default: ["quality"],
-				help: "what to make better; several give a Pareto front",
-			}),
-			baseline: boolean({ default: false, help: "run a random search of the same budget, too" }),
-			keepTrials: integer({ min: 1, default: 3, unit: "trials", help: "trials whose weights stay on disk" }),
-		}),
-		budgetGroup,
-		modelGroup,
-		dialogueDataGroup,
-		columnsGroup,
-		lengthGroup,
-		lossOfRowsGroup,
-		validationGroup,
-		runLengthGroup({ epochs: 3 }),
-		batchGroup,
-		regularisationGroup,
-		freezeGroup,
-		seedGroup,
-		optimizerGroup,
-		scheduleGroup,
-		loraGroup,
-		outputGroup,
-		resumeGroup,
-		machineGroup,
-		memoryGroup,
-	],
-);
-
 export const demoOptions = optionTable({ job: "demo" }, [
 	optionGroup("Output", {
 		output: path({
@@ -251,10 +203,8 @@ export const optionTables = {
 	dataCheck: dataCheckOptions,
 	chat: chatOptions,
 	generate: generateOptions,
-	evaluate: evaluateOptions,
 	export: exportOptions,
 	plan: planOptions,
-	search: searchOptions,
 	demo: demoOptions,
 };
 

@@ -14,8 +14,7 @@ export type OptionKind =
 	| "list"
 	| "fraction-or-file"
 	| "pairs"
-	| "ramp"
-	| "duration";
+	| "ramp";
 
 /** Whether a value is always there after resolving: from a default, by insisting, or not. */
 export type Presence = "default" | "required" | "optional";
@@ -224,23 +223,6 @@ export function ramp<const S extends Settings<BatchRamp>>(
 		placeholder: "FROM:TO@PART",
 		expected: "FROM:TO@PART as in 8:64@0.3, FROM at most TO, PART above 0 and at most 1",
 		parse: (raw) => (typeof raw === "string" ? rampFromText(raw) : rampFromObject(raw)),
-	});
-}
-
-/** A time span; the value is in milliseconds. Text needs a unit: `90s`, `30m`, `1.5h`. */
-export function duration<const S extends Settings<number>>(
-	settings: S,
-): Option<number, PresenceOf<S>, number | string> {
-	return make("duration", settings, {
-		placeholder: "TIME",
-		expected: "a time with its unit, as in 90s, 30m or 1.5h",
-		parse: (raw) => {
-			if (typeof raw === "number") return Number.isFinite(raw) && raw > 0 ? raw : undefined;
-			const match = typeof raw === "string" ? /^([\d.]+)\s*(ms|s|m|h)$/.exec(raw) : null;
-			const count = toNumber(match?.[1]);
-			const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ""];
-			return count !== undefined && count > 0 && unitMs !== undefined ? count * unitMs : undefined;
-		},
 	});
 }
 

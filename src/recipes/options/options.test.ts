@@ -80,8 +80,6 @@ function flagTexts(option: Option): fc.Arbitrary<[raw: unknown, value: unknown]>
 					`${from}:${from + more}@${part / 100}`,
 					{ from, to: from + more, over: part / 100 },
 				]);
-		case "duration":
-			return fc.integer({ min: 1, max: 600 }).map((minutes) => [`${minutes}m`, minutes * 60_000]);
 	}
 }
 
