@@ -250,6 +250,18 @@ describe("recomputed segments", () => {
 		);
 	});
 
+	test("whose end nobody uses pass on what their inside receives", () => {
+		const graph = new Graph();
+		const x = graph.input("x", "float32", [2]);
+		const inside = tanh(x);
+		neg(inside);
+		const recompute = [{ start: 0, end: graph.nodes.length }];
+		const of = new Map([[mul(inside, 2), graph.input("cotangent", "float32", [2])]]);
+		const gradient = gradients({ of, withRespectTo: [x], recompute }).get(x) as Value;
+		const value = interpret(graph, { x: array([0, 1], [2]), cotangent: array([1, 1], [2]) });
+		expect(value(gradient).data[1]).toBeCloseTo(2 * (1 - Math.tanh(1) ** 2), 12);
+	});
+
 	test("compute the inside once more, held back until the gradient of their end is there", () => {
 		const graph = write([["gemm", "gelu", "gemm", "residual"], ["gelu"]], true);
 		const held = graph.nodes.filter(({ op }) => op === "Shape");
