@@ -1,16 +1,24 @@
 // What tests of whole runs stand on: a GPT-2 of two layers with a tokenizer of characters, a dozen dialogues, and runs of
 // a second. Everything lies in a new temporary directory.
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll } from "vitest";
 import { architectureFor } from "../../src/models/architectures.ts";
 import { createModel, type Model, saveModel } from "../../src/models/model.ts";
 import type { EventOf, RecipeEvent } from "../../src/recipes/options/recipe.ts";
 import { trainCharacters } from "../../src/tokenizer/train-characters.ts";
 import { Rng } from "../../src/util/rng.ts";
 
-export const temporary = (name = "attune-test-") => mkdtempSync(join(tmpdir(), name));
+/** In memory where the system offers that: what is tested here is not the disk, and a sync of it takes long. */
+const base = existsSync("/dev/shm")
+	? mkdtempSync("/dev/shm/attune-test-")
+	: mkdtempSync(join(tmpdir(), "attune-test-"));
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+/** A new directory, which is removed when the test file is done. */
+export const temporary = () => mkdtempSync(join(base, "t-"));
 
 export interface TinySizes {
 	layers?: number;
