@@ -138,7 +138,7 @@ export function assertAcceptableLoss(
 }
 
 function describeProblem({ rows, meaning, places }: ProblemCount): string {
-	const first = places.slice(0, 3).map(({ file, line }) => `${file}:${line}`);
+	const first = places.slice(0, 3).map(({ file, line, column }) => [file, line, column].filter(Boolean).join(":"));
 	const where = `${first.join(", ")}${rows > first.length ? ", ..." : ""}`;
 	return `${rows} ${rows === 1 ? "row" : "rows"}: ${meaning} (${where}: ${places[0]?.message})`;
 }

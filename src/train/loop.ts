@@ -7,6 +7,7 @@ import { type BatchRamp, batchSizeAt, type RampLearningRate, rampLearningRateFac
 import { clippingScale } from "../optim/clipping.ts";
 import type { ParameterUpdater } from "../optim/parameter-updater.ts";
 import { createSchedule, type Schedule, type ScheduleName } from "../optim/schedule.ts";
+import { UserError } from "../util/errors.ts";
 import type { TrainingEngine } from "./engine.ts";
 import { type HealthWarning, HealthWatch, type WatchedRun } from "./health.ts";
 import { NoiseScale, noiseScaleEvery } from "./noise-scale.ts";
@@ -210,6 +211,13 @@ export function planTraining(
 	const { name, warmupSteps, minRatio = 0 } = options.schedule;
 	const plan = planLength(options);
 	const warmup = warmupSteps ?? Math.min(Math.round(plan.steps / 20), plan.steps - 1);
+	if (warmup >= plan.steps) {
+		throw new UserError("SCHEDULE_INVALID", "The warm-up does not end before the run does.", {
+			where: "--warmup-steps",
+			expected: `less than ${plan.steps}, the steps of the run`,
+			found: `${warmup}`,
+		});
+	}
 	return { plan, schedule: createSchedule({ name, total: plan.steps, warmup, minRatio }) };
 }
 
