@@ -312,14 +312,20 @@ function spread(gradient: Value, p: Parts): Value {
 	return expand(kept, p.a.shape);
 }
 
+/** From this size on, turning a matrix over costs less than it saves. */
+const WORTH_TURNING = 64;
+
 /**
- * alpha * aᵀ g, with a [N, I] and g [N, O]. ONNX Runtime's kernel turns its left side over piece by piece, again for every
- * 128 columns of g: with many of them, turning it over once beforehand is faster (measured: by 10-15 % at GPT-2's sizes).
+ * alpha * aᵀ g, with a [N, I] and g [N, O]. ONNX Runtime's kernel turns a transposed left side over piece by piece, again
+ * for every 128 columns: turning over the narrower side once is faster (weight gradients of GPT-2: 10-15 %, of a model of
+ * 128 channels: 40 %). Sessions must not merge the Transpose into the product again, see train/engine.ts.
  */
 function turnedProduct(a: Value, g: Value, alpha: number): Value {
 	const [inputs, outputs] = [a.shape[1], g.shape[1]];
-	const wide = typeof inputs === "number" && typeof outputs === "number" && inputs >= 512 && outputs >= inputs;
-	return wide ? gemm(transpose(a, [1, 0]), g, { alpha }) : gemm(a, g, { transA: true, alpha });
+	const known = typeof inputs === "number" && typeof outputs === "number";
+	if (!known || Math.min(inputs, outputs) < WORTH_TURNING) return gemm(a, g, { transA: true, alpha });
+	if (inputs <= outputs) return gemm(transpose(a, [1, 0]), g, { alpha });
+	return transpose(gemm(transpose(g, [1, 0]), a, { alpha }), [1, 0]);
 }
 
 /** Both gradients of alpha * A B over the last two axes. */
