@@ -186,6 +186,44 @@ describe("what is built", () => {
 	});
 });
 
+// Wide matrices take another way through the rules of products; finite differences would take too long for them.
+test.each<[string, number, number, (x: Value, w: Value) => Value]>([
+	["gemm", 96, 130, (x, w) => gemm(x, w, { alpha: 0.5 })],
+	["gemm", 130, 96, (x, w) => gemm(x, w, { alpha: 0.5 })],
+	["gemm", 520, 560, (x, w) => gemm(x, w, { alpha: 0.5 })],
+	["gemm", 560, 520, (x, w) => gemm(x, w, { alpha: 0.5 })],
+	["gemm, transposed", 96, 130, (x, w) => gemm(x, transpose(w, [1, 0]), { transB: true, alpha: 0.5 })],
+	["matMul of a stack", 96, 130, (x, w) => matMul(reshape(mul(x, 0.5), [1, 3, 96]), w)],
+	["matMul of a stack", 130, 96, (x, w) => matMul(reshape(mul(x, 0.5), [1, 3, 130]), w)],
+])("gradients of a wide %s, %d by %d, equal a loop", async (_, inner, columns, write) => {
+	const rows = 3;
+	const graph = new Graph();
+	const x = graph.input("x", "float32", [rows, inner]);
+	const w = graph.input("w", "float32", [inner, columns]);
+	const y = write(x, w);
+	const found = gradients({ of: new Map([[y, graph.input("g", "float32", y.shape)]]), withRespectTo: [x, w] });
+	graph.output("dx", found.get(x) as Value);
+	graph.output("dw", found.get(w) as Value);
+	const rng = new Rng("wide");
+	const random = (shape: readonly number[]) => buildArray(shape, () => Math.fround(rng.normal()));
+	const feeds = { x: random([rows, inner]), w: random([inner, columns]), g: random(y.shape as number[]) };
+	const { dx, dw } = await run(graph, feeds);
+	const expected = { dx: new Float64Array(rows * inner), dw: new Float64Array(inner * columns) };
+	for (let n = 0; n < rows; n++) {
+		for (let i = 0; i < inner; i++) {
+			for (let o = 0; o < columns; o++) {
+				const g = 0.5 * (feeds.g.data[n * columns + o] as number);
+				expected.dx[n * inner + i] =
+					(expected.dx[n * inner + i] as number) + g * (feeds.w.data[i * columns + o] as number);
+				expected.dw[i * columns + o] =
+					(expected.dw[i * columns + o] as number) + g * (feeds.x.data[n * inner + i] as number);
+			}
+		}
+	}
+	expectClose(dx as Nd, { shape: [rows, inner], data: expected.dx }, { tolerance: 1e-5, what: "dx" });
+	expectClose(dw as Nd, { shape: [inner, columns], data: expected.dw }, { tolerance: 1e-5, what: "dw" });
+});
+
 describe("recomputed segments", () => {
 	const width = 4;
 	type Step = "gemm" | "norm" | "gelu" | "residual" | "softmax" | "earlier";
