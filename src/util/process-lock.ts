@@ -66,6 +66,10 @@ function create(path: string, owner: Owner): boolean {
 		const file = openSync(path, "wx");
 		try {
 			writeSync(file, format(owner, 0));
+		} catch (error) {
+			// A full disk: a lock that names nobody must not stay.
+			rmSync(path, { force: true });
+			throw error;
 		} finally {
 			closeSync(file);
 		}
