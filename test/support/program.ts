@@ -21,6 +21,8 @@ export interface StartOptions {
 }
 
 export interface Program {
+	/** The script, for a test that starts it in its own way. */
+	readonly file: string;
 	run(args: readonly string[], options?: StartOptions): Promise<Outcome>;
 	remove(): void;
 }
@@ -41,8 +43,10 @@ export async function buildProgram(): Promise<Program> {
 		dts: false,
 		logLevel: "error",
 	});
+	const file = join(folder, "main.mjs");
 	return {
-		run: (args, options) => runProgram(join(folder, "main.mjs"), { args, ...options }),
+		file,
+		run: (args, options) => runProgram(file, { args, ...options }),
 		remove: () => rmSync(folder, { recursive: true, force: true }),
 	};
 }
