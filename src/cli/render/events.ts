@@ -104,6 +104,9 @@ const renderers = {
 				["time", formatSeconds(report.seconds)],
 				...lossPair(report),
 			]),
+			...(report.advice === undefined || report.advice.length === 0
+				? []
+				: ["", "what to try:", ...report.advice.map((line) => `  ${line}`)]),
 			...(report.next === undefined ? [] : ["", "next:", ...report.next.map((line) => `  ${line}`)]),
 		],
 	}),

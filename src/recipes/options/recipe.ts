@@ -60,6 +60,13 @@ export interface RunReport {
 	validationLossBefore?: number;
 	validationLossAfter?: number;
 	bestStep?: number;
+	/** Losses by step, thinned out. */
+	curve?: {
+		training: readonly (readonly [step: number, loss: number])[];
+		validation: readonly (readonly [step: number, loss: number])[];
+	};
+	/** What the course of the run suggests for another one. */
+	advice?: readonly string[];
 	/** What to do next, each a command or a sentence. */
 	next?: readonly string[];
 }
@@ -85,6 +92,8 @@ export type RecipeEvent =
 			/** Mean over the supervised tokens of the step. */
 			loss: number;
 			learningRate: number;
+			/** Since the run began. */
+			supervisedTokens?: number;
 			supervisedTokensPerSecond: number;
 			secondsLeft: number;
 			gradientNorm: number;
