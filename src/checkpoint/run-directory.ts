@@ -129,8 +129,8 @@ async function existingNames(path: string): Promise<string[]> {
 	try {
 		return (await readdir(path)).filter((name) => name !== lockFile && !name.endsWith(".partial")).sort();
 	} catch (error) {
-		if (!isNotFound(error)) throw error;
-		return [];
+		if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+		throw fileError(error, { doing: "write", path });
 	}
 }
 

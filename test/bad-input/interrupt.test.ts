@@ -22,12 +22,12 @@ let settings: { model: string; data: string[] };
 beforeAll(async () => {
 	program = await buildProgram();
 	// Steps long enough to be in the middle of one.
-	settings = { model: await tinyModelDirectory({ channels: 64, layers: 4 }), data: [dialoguesFile()] };
+	settings = { model: await tinyModelDirectory({ channels: 64 }), data: [dialoguesFile()] };
 });
 afterAll(() => program?.remove());
 
 test.each(["SIGINT", "SIGTERM"] as const)("%s in the middle of a step", async (signal) => {
-	const variant = { recipe: "finetune" as const, settings: { ...settings, ...quick, accumulate: 3, steps: 60 } };
+	const variant = { recipe: "finetune" as const, settings: { ...settings, ...quick, accumulate: 3, steps: 12 } };
 	const output = join(temporary(), "run");
 	let last = 0;
 	const { code, err } = await program.run(flags(variant, { output, json: true }), {

@@ -57,7 +57,7 @@ describe("an output directory that exists", () => {
 	test("a file in the way", async () => {
 		const file = dialoguesFile();
 		const before = readFileSync(file, "utf8");
-		expect((await refusal([...base, "--output", file])).where).toBe(file);
+		expect(await refusal([...base, "--output", file])).toMatchObject({ code: "FILE_NOT_FOUND", where: file });
 		expect((await refusal([...base, "--output", join(file, "run")])).code).toBe("FILE_NOT_FOUND");
 		expect(readFileSync(file, "utf8")).toBe(before);
 	});
