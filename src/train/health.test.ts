@@ -84,8 +84,10 @@ test("the watch compares weights at the beginning with those after the last watc
 	expect(warnings(() => {}, 12).flat()).toEqual(["NOTHING_TRAINED"]);
 	expect(warnings(() => {}, 12)[watchedSteps - 1]).toEqual(["NOTHING_TRAINED"]);
 	expect(warnings(() => {}, 2)).toEqual([[], ["NOTHING_TRAINED"]]);
-	const bump = () => {
-		(parameters[1] as Float32Array)[2] = 3.0000002;
+	const bump = (by: number) => () => {
+		(parameters[1] as Float32Array)[2] = 3 + by;
 	};
-	expect(warnings(bump, 10).flat()).toEqual([]);
+	expect(warnings(bump(1e-5), 10).flat()).toEqual([]);
+	// Numbers that were 0 move at any rate: that alone is no training.
+	expect(warnings(() => parameters[0]?.fill(1e-14), 10).flat()).toEqual(["NOTHING_TRAINED"]);
 });

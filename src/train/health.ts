@@ -44,7 +44,13 @@ export class HealthWatch {
 		this.#steps.push(step);
 		if (!last && this.#steps.length < watchedSteps) return [];
 		const now = sample(this.#run.parameters);
-		const weightsChanged = now.some((value, i) => !Object.is(value, this.#before[i]));
+		let [moved, size] = [0, 0];
+		for (const [i, value] of now.entries()) {
+			moved += (value - (this.#before[i] as number)) ** 2;
+			size += value ** 2;
+		}
+		// Not "any bit": a bias of 0 takes on any rate, however small.
+		const weightsChanged = !(moved <= (rounding * rounding * size) / 4);
 		return judge(this.#steps, { vocabulary: this.#run.vocabulary, weightsChanged });
 	}
 }
@@ -91,6 +97,8 @@ export function judge(
 	return warnings;
 }
 
+/** Distance from 1 to the next 32-bit number. */
+const rounding = 2 ** -23;
 /** Nats above ln(V) that are more than a bad start: random GPT-2 weights begin within 0.2 of it. */
 const aboveChance = 1;
 /** In healthy runs the norm falls from the first steps on, or stays within a few times of them. */
@@ -98,7 +106,7 @@ const explosion = 20;
 
 function nothingTrained(steps: readonly WatchedStep[]): HealthWarning {
 	const taken = steps.filter(isUsable);
-	const message = `After ${steps.length} steps no weight has changed.`;
+	const message = `After ${steps.length} steps the weights are what they were.`;
 	const because = (hint: string): HealthWarning => ({ code: "NOTHING_TRAINED", message, hint });
 	if (taken.length === 0) return because("Every step was left out, because the loss or the gradient was not finite.");
 	if (taken.every(({ gradientNorm }) => gradientNorm === 0)) {
@@ -106,7 +114,7 @@ function nothingTrained(steps: readonly WatchedStep[]): HealthWarning {
 	}
 	const rate = Math.max(...taken.map(({ learningRate }) => learningRate));
 	return because(
-		`The learning rate has been at most ${rate.toPrecision(2)}, too small to move a 32-bit number. Raise --learning-rate or shorten --warmup-steps.`,
+		`The learning rate has been at most ${rate.toPrecision(2)}, too small to move these weights. Raise --learning-rate or shorten --warmup-steps.`,
 	);
 }
 
