@@ -39,15 +39,19 @@ export interface OptimizerState {
 /** ONNX Runtime is called on libuv's threads, of which there are four, one of them for files. */
 const MAX_LANES = 3;
 
+/** A norm and an update of so many elements take 3 ms on one thread: less than handing the runs over to several. */
+const SMALL_ELEMENTS = 2 ** 20;
+
 /**
  * One call at a time. Bits do not depend on the number of threads nor on the pieces, so a step repeats exactly. The event
- * loop is free during gradientNorm() and step(): the work is done in short runs on other threads.
+ * loop is free during gradientNorm() and step(): the work is done in short runs on other threads, or is short itself.
  */
 export class ParameterUpdater {
 	readonly #norm: GradientNorm;
 	readonly #updates: readonly BoundUpdates[];
 	readonly #states: ReadonlyMap<string, Float32Array>;
 	readonly #lanes: number;
+	readonly #elements: number;
 	#steps = 0;
 
 	private constructor(prepared: Prepared) {
@@ -55,6 +59,7 @@ export class ParameterUpdater {
 		this.#updates = prepared.updates;
 		this.#states = prepared.states;
 		this.#lanes = prepared.lanes;
+		this.#elements = prepared.elements;
 	}
 
 	/** Allocates the states, zero. Throws UserError for wrong settings. */
@@ -111,6 +116,10 @@ export class ParameterUpdater {
 
 	/** Each lane takes the next run when it is done with one: they touch different memory, so their order is free. */
 	async #runAll(runs: readonly Bound[]): Promise<void> {
+		if (this.#elements <= SMALL_ELEMENTS) {
+			for (const run of runs) run.runSync();
+			return;
+		}
 		let next = 0;
 		const lane = async () => {
 			while (next < runs.length) await runs[next++]?.run();
@@ -130,6 +139,7 @@ interface Prepared {
 	readonly updates: readonly BoundUpdates[];
 	readonly states: ReadonlyMap<string, Float32Array>;
 	readonly lanes: number;
+	readonly elements: number;
 }
 
 async function prepare(parameters: readonly Parameter[], options: ParameterUpdaterOptions): Promise<Prepared> {
@@ -157,5 +167,6 @@ async function prepare(parameters: readonly Parameter[], options: ParameterUpdat
 		bindUpdates(memory, { optimizer, variant: { settings, decays }, ...sizes });
 	const updates = [await bind(memories.kept, false), await bind(memories.decaying, true)];
 	const norm = await prepareGradientNorm(parameters.map(({ gradient }) => gradient));
-	return { norm, updates, states, lanes: Math.min(threads, MAX_LANES) };
+	const elements = parameters.reduce((sum, { data }) => sum + data.length, 0);
+	return { norm, updates, states, lanes: Math.min(threads, MAX_LANES), elements };
 }
