@@ -92,7 +92,10 @@ function dependents(nodes: readonly Node[], sources: readonly Value[]): Set<Valu
 	const active = new Set(sources);
 	for (const node of nodes) {
 		if (!node.inputs.some((input) => input && active.has(input))) continue;
-		for (const output of node.outputs) if (!output.graph.detached.has(output)) active.add(output);
+		for (const output of node.outputs) {
+			// A shape depends on its value, too, but not smoothly.
+			if (output.dtype.startsWith("float") && !output.graph.detached.has(output)) active.add(output);
+		}
 	}
 	return active;
 }

@@ -30,6 +30,8 @@ const manifestSchema = z.object({
 	/** The model the run started from; null when it started from random weights. */
 	base: z.object({ model: z.string(), files: z.array(fileHash) }).nullable(),
 	data: z.array(fileHash),
+	/** Numbers of the model, adapter included. */
+	parameters: z.object({ total: z.int(), trained: z.int() }).optional(),
 	/** What a resumed run was allowed to change, in order. */
 	changes: z.array(z.object({ step: z.number(), at: z.string(), option: z.string(), from: z.json(), to: z.json() })),
 });

@@ -90,6 +90,14 @@ export async function writeModelDirectory(
 	});
 }
 
+/** Names in a directory that are none of a model's; undefined when there is nothing at the path. */
+export async function strangersIn(path: string): Promise<string[] | undefined> {
+	const there = await lstat(path).catch(() => undefined);
+	if (!there) return undefined;
+	const names = await namesIn(path);
+	return names.length === 0 ? undefined : names.filter((name) => !written.test(name));
+}
+
 /** Removes a model that attune wrote. Files that are none of a model's stay, and so does a link. */
 export async function removeModelDirectory(path: string): Promise<void> {
 	const stat = await lstat(path).catch(() => undefined);

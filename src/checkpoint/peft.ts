@@ -128,6 +128,8 @@ export interface AdapterDirectory {
 	readonly config: PeftConfig;
 	readonly weights: SafetensorsFile;
 	readonly files: readonly string[];
+	/** The content of all text files, by name. */
+	texts(): Promise<Record<string, string>>;
 	close(): Promise<void>;
 }
 
@@ -155,5 +157,10 @@ export async function openAdapter(path: string): Promise<AdapterDirectory> {
 	const pickle = files.find(isPickleName);
 	if (!files.includes(adapterWeightsFile) && pickle !== undefined) throw pickleError(join(path, pickle));
 	const weights = await openSafetensors(await resolveInside(path, adapterWeightsFile));
-	return { path, config, weights, files, close: () => weights.close() };
+	const texts = async () => {
+		const names = files.filter((name) => /\.(json|txt|jinja|md)$/.test(name));
+		const read = async (name: string) => [name, await readFile(await resolveInside(path, name), "utf8")] as const;
+		return Object.fromEntries(await Promise.all(names.map(read)));
+	};
+	return { path, config, weights, files, texts, close: () => weights.close() };
 }

@@ -39,4 +39,5 @@ export const recipes: RecipeLoaders = {
 	finetune: async () => (await import("../recipes/finetune.ts")).finetune,
 	chat: async () => (await import("../recipes/chat.ts")).chat,
 	generate: async () => (await import("../recipes/generate.ts")).generate,
+	export: async () => (await import("../recipes/export.ts")).export,
 };

@@ -33,16 +33,10 @@ export async function saveAdapter(
 	model: AdaptedModel,
 	{ base, as = "F32" }: { base: BaseReference; as?: "F32" | "F16" | "BF16" },
 ): Promise<void> {
-	const { architecture, adapter, config, tokenizer, template, parameters } = model;
+	const { architecture, config, tokenizer, template, parameters } = model;
 	const names = adapterParameters(model);
 	const own = new Map([...parameters].filter(([name]) => names.has(name)));
-	const newRows = names.has(newRowsName(architecture)) ? tokenizer.size - model.firstNewToken : 0;
-	const peft: PeftConfig = {
-		...adapter,
-		base: base.name,
-		...(base.revision !== undefined && { revision: base.revision }),
-		tokens: Array.from({ length: newRows }, (_, i) => model.firstNewToken + i),
-	};
+	const peft = peftConfig(model, base);
 	await writeModelDirectory(path, {
 		files: {
 			[adapterConfigFile]: formatPeftConfig(peft),
@@ -52,6 +46,18 @@ export async function saveAdapter(
 		weights: parameterEntries(architecture, { config, parameters: own, as }),
 		weightsName: adapterWeightsFile,
 	});
+}
+
+/** What adapter_config.json says of an adapter. */
+export function peftConfig(model: AdaptedModel, base: BaseReference): PeftConfig {
+	const { adapter, architecture, parameters, tokenizer, firstNewToken } = model;
+	const newRows = parameters.has(newRowsName(architecture)) ? tokenizer.size - firstNewToken : 0;
+	return {
+		...adapter,
+		base: base.name,
+		...(base.revision !== undefined && { revision: base.revision }),
+		tokens: Array.from({ length: newRows }, (_, i) => firstNewToken + i),
+	};
 }
 
 /**

@@ -85,6 +85,9 @@ export async function readModel(path: string, { bits }: { bits?: 4 | 8 } = {}): 
 	}
 }
 
+/** What config.json calls the number formats of weights. */
+export const torchTypes = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
+
 /** Writes a model directory that Hugging Face Transformers loads unchanged. `as`: the number format of the weights. */
 export async function saveModel(
 	path: string,
@@ -93,15 +96,17 @@ export async function saveModel(
 ): Promise<void> {
 	const { architecture, config, tokenizer, template, parameters } = model;
 	const end = tokenizer.endOfTextId;
-	const torchType = { F32: "float32", F16: "float16", BF16: "bfloat16" }[as];
+	// Rows of a table are no tensor of their own in a whole model.
+	const views = new Set(architecture.parameters(config).flatMap(({ name, rowsOf }) => (rowsOf ? [name] : [])));
+	const whole = new Map([...parameters].filter(([name]) => !views.has(name)));
 	const named = { bos_token_id: end, eos_token_id: end };
 	await writeModelDirectory(path, {
 		files: {
-			"config.json": { ...architecture.configJson(config), ...named, torch_dtype: torchType },
+			"config.json": { ...architecture.configJson(config), ...named, torch_dtype: torchTypes[as] },
 			"generation_config.json": { _from_model_config: false, ...named, eos_token_id: [...template.stopIds] },
 			...tokenizer.files(template.jinja),
 		},
-		weights: parameterEntries(architecture, { config, parameters, as }),
+		weights: parameterEntries(architecture, { config, parameters: whole, as }),
 	});
 }
 

@@ -9,16 +9,16 @@ import {
 	evaluationBatches,
 	prepareDialogues,
 } from "../data/index.ts";
-import { loadModel } from "../models/load-model.ts";
 import type { Model } from "../models/model.ts";
 import { UserError } from "../util/errors.ts";
-import { resolveModelReference } from "./model-reference.ts";
+import { loadWithBase, nameOfBase, resolveModelReference } from "./model-reference.ts";
 import { finetuneOptions } from "./options/jobs.ts";
 import type { Recipe, RecipeEvent } from "./options/recipe.ts";
 import type { OptionsOf } from "./options/table.ts";
 import { readQuestions } from "./questions.ts";
 import { changedFilesOf, placeIn, setUp } from "./setup.ts";
-import { allParameters, fullLearningRate, hashModel, runTraining } from "./training-run.ts";
+import { trainedPart } from "./trained-part.ts";
+import { hashModel, runTraining } from "./training-run.ts";
 
 /** Slots of a micro-batch unless --token-budget says otherwise. */
 const defaultTokenBudget = 2048;
@@ -32,7 +32,9 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 	const { signal } = context;
 	if (!previous) await assertOutputFree(setup.directory, { overwrite: values.overwrite });
 	const modelDirectory = yield* resolveModelReference(values.model, signal ? { signal } : {});
-	const model = await loadModel(modelDirectory);
+	const bits = values.baseBits === undefined ? undefined : (Number(values.baseBits) as 4 | 8);
+	const loaded = await loadWithBase(modelDirectory, { bits, ...(signal && { signal }) });
+	const { model, trainable, defaultLearningRate } = trainedPart(loaded, values);
 	const maxLength = checkedMaxLength(values.maxLength, model);
 	const heldOut = values.validation;
 	const files = [...values.data, ...(typeof heldOut === "string" ? [heldOut] : [])];
@@ -64,10 +66,11 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 				recipe: finetuneOptions.job,
 				directory: setup.directory,
 				model,
-				trainable: trainableParameters(model, values.freeze),
+				trainable,
+				...(values.lora && { adapterBase: await nameOfBase(values.model) }),
 				values,
 				record: setup.record,
-				defaultLearningRate: fullLearningRate(model),
+				defaultLearningRate,
 				base,
 				data,
 				previous,
@@ -90,8 +93,12 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 					mostSupervised(train, { store, count: values.batchSize * values.accumulate }),
 				),
 				accumulate: true,
+				ledger: report.ledger,
 				questions: await readQuestions(values.ask ?? []),
-				next: (directory) => [`attune chat ${directory}`],
+				next: (directory) => [
+					`attune chat ${directory}`,
+					...(values.lora ? [`attune export ${directory} --merge --output DIR`] : []),
+				],
 			},
 			context,
 		);
@@ -133,28 +140,6 @@ export function mostSupervised(
 ): number {
 	const counts = Array.from(indices, (index) => store.supervisedTokensOf(index)).sort((a, b) => b - a);
 	return counts.slice(0, count).reduce((sum, tokens) => sum + tokens, 0);
-}
-
-/** All parameters but those whose names begin with one of `frozen`. */
-function trainableParameters(model: Model, frozen: readonly string[] = []): Set<string> {
-	const names = allParameters(model);
-	for (const prefix of frozen) {
-		const matching = [...names].filter(
-			(name) => name === prefix || name.startsWith(`${prefix}.`) || name.startsWith(prefix),
-		);
-		if (matching.length === 0) {
-			throw new UserError("FREEZE_UNKNOWN", `No weight's name begins with "${prefix}".`, {
-				where: "--freeze",
-				expected: `names such as ${[...allParameters(model)].slice(0, 4).join(", ")}`,
-				found: prefix,
-			});
-		}
-		for (const name of matching) names.delete(name);
-	}
-	if (names.size === 0) {
-		throw new UserError("NOTHING_TO_TRAIN", "All weights are frozen: nothing would be trained.", { where: "--freeze" });
-	}
-	return names;
 }
 
 function* dataEvents(

@@ -13,8 +13,13 @@ import {
 	pruneCheckpoints,
 } from "../checkpoint/checkpoints.ts";
 import { describePlatform, type FileHash, hashFiles, type Manifest } from "../checkpoint/manifest.ts";
-import { createRun, openRun, type RunDirectory } from "../checkpoint/run-directory.ts";
+import { adapterConfigFile, adapterWeightsFile, formatPeftConfig } from "../checkpoint/peft.ts";
+import { createRun, openRun, type RunDirectory, readRunEvents } from "../checkpoint/run-directory.ts";
+import { weightsFile } from "../checkpoint/weights.ts";
 import type { MicroBatch } from "../data/index.ts";
+import type { LedgerReport } from "../data/ledger.ts";
+import { isAdapted } from "../models/adapter.ts";
+import { type BaseReference, peftConfig, saveAdapter } from "../models/adapter-files.ts";
 import { type Model, parameterCount, parameterEntries, saveModel, sizeOf } from "../models/model.ts";
 import { type DecayExclusion, decayPolicy, layerLearningRateScale } from "../optim/parameter-groups.ts";
 import { type Parameter, ParameterUpdater } from "../optim/parameter-updater.ts";
@@ -31,11 +36,14 @@ import {
 import { UserError } from "../util/errors.ts";
 import { packageVersion } from "../util/package-root.ts";
 import { answerQuestions } from "./answers.ts";
+import { modelDirectories } from "./model-reference.ts";
 import type { pretrainOptions } from "./options/jobs.ts";
 import type { RecipeContext, RecipeEvent } from "./options/recipe.ts";
 import type { OptionRecord } from "./options/resolve.ts";
 import type { OptionsOf } from "./options/table.ts";
 import { assertFits, planOfRun } from "./plan-summary.ts";
+import { reportFiles, writeReport } from "./report.ts";
+import { TensorboardLog, tensorboardFolder } from "./tensorboard.ts";
 
 /** The options that every kind of training reads. */
 export type TrainingValues = Omit<
@@ -61,6 +69,8 @@ export interface TrainingJob {
 	model: Model;
 	/** Names of the parameters to train. */
 	trainable: ReadonlySet<string>;
+	/** What an adapter's base is called, when it is an adapter that is trained. */
+	adapterBase?: BaseReference;
 	values: TrainingValues;
 	record: OptionRecord;
 	/** The learning rate when none was asked for. */
@@ -77,6 +87,8 @@ export interface TrainingJob {
 	restoreStream(state: unknown): Stream;
 	/** Held-out batches; absent when nothing is held out. */
 	validation?: () => Iterable<MicroBatch>;
+	/** What became of the rows of the training data. */
+	ledger?: LedgerReport;
 	/** Most labelled rows in a micro-batch. */
 	maxRows: number;
 	/** Whether a step may have more than one micro-batch. */
@@ -95,7 +107,6 @@ interface SavedState {
 
 type Json = Manifest["changes"][number]["to"];
 
-const modelFile = "model.safetensors";
 const optimizerFile = "optimizer.safetensors";
 
 /** Trains, saves and reports. Stopped through the signal it leaves a checkpoint to resume from, and returns. */
@@ -111,6 +122,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		architecture: model.architecture,
 		config: model.config,
 		parameters: model.parameters,
+		...(model.quantized && { quantized: model.quantized }),
 		trainable: job.trainable,
 		maxRows: job.maxRows,
 		accumulate: job.accumulate,
@@ -128,6 +140,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 	const startedAt = Date.now();
 	let run: RunDirectory | undefined;
 	let writer: CheckpointWriter | undefined;
+	let board: TensorboardLog | undefined;
 	try {
 		run = await openDirectory(job);
 		const { resumed, damaged } = job.previous
@@ -164,7 +177,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			const optimizerSteps = updater.steps;
 			const content: SavedState = { train: state, optimizerSteps, lossBefore, answersBefore, seconds: seconds() };
 			await reserved;
-			await writer?.save({ step: state.step, tensors, state: content });
+			await writer?.save({ step: state.step, tensors, texts: adapterTexts(job), state: content });
 			// Not before: the checkpoint that was still being written keeps the best of its own time.
 			best = state.best?.step;
 			return join(runPath, checkpointsFolder, checkpointName(state.step));
@@ -192,9 +205,17 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			...(signal && { signal }),
 			clock: () => performance.now(),
 		});
+		if (values.tensorboard) {
+			const past = await readRunEvents(run.path);
+			board = await TensorboardLog.open(run.path, { past, clock: () => Date.now() / 1000 });
+		}
 		for await (const event of loop) {
 			if (event.type === "training-done") final = event;
-			else yield note(run, recipeEvent(event));
+			else {
+				const told = note(run, recipeEvent(event));
+				board?.write(told);
+				yield told;
+			}
 		}
 		await writer.flush();
 		const { state, reason } = final as NonNullable<typeof final>;
@@ -202,7 +223,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 
 		const useBest = values.keep === "best" && state.best !== undefined && state.best.step !== state.step;
 		if (useBest) await loadWeights(job, join(run.path, checkpointsFolder, checkpointName(state.best?.step ?? 0)));
-		await saveModel(run.modelPath, model);
+		await saveResult(job, run.modelPath);
 		const answersAfter = await answerQuestions(model, job.questions, answerOptions(values, signal));
 		for (const [i, question] of job.questions.entries()) {
 			const [before, after] = [answersBefore[i], answersAfter[i]];
@@ -224,11 +245,19 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			...(state.best && { bestStep: state.best.step }),
 			next: job.next(run.path),
 		};
-		await run.writeFile("report.json", `${JSON.stringify(report, null, "\t")}\n`);
-		yield note(run, { type: "run-done", directory: run.path, report });
+		const { curve, advice } = await writeReport(run, {
+			report,
+			manifest: run.manifest,
+			events: (await readRunEvents(run.path)) as unknown as RecipeEvent[],
+			forecast,
+			peakBytes: process.resourceUsage().maxRSS * 1024,
+			...(job.ledger && { ledger: job.ledger }),
+		});
+		yield note(run, { type: "run-done", directory: run.path, report: { ...report, curve, advice } });
 	} finally {
 		// Whatever ended the run, what is being written is finished; that it failed was told by the error that ended it.
 		await writer?.flush().catch(() => {});
+		board?.close();
 		updater.dispose();
 		await engine.dispose();
 		run?.close();
@@ -257,9 +286,12 @@ function runLength({ values, validation }: TrainingJob) {
 
 /** Hashes of the files that a model consists of. */
 export async function hashModel(directory: string, reference: string): Promise<NonNullable<Manifest["base"]>> {
-	const inside = (await readdir(directory)).includes("config.json") ? directory : join(directory, "model");
-	const names = (await readdir(inside)).filter((name) => /\.(json|safetensors|txt)$/.test(name)).sort();
-	return { model: reference, files: await hashFiles(names.map((name) => join(inside, name))) };
+	const files: FileHash[] = [];
+	for (const inside of await modelDirectories(directory)) {
+		const names = (await readdir(inside)).filter((name) => /\.(json|safetensors|txt)$/.test(name)).sort();
+		files.push(...(await hashFiles(names.map((name) => join(inside, name)))));
+	}
+	return { model: reference, files };
 }
 
 async function openDirectory(job: TrainingJob): Promise<RunDirectory> {
@@ -275,9 +307,19 @@ async function openDirectory(job: TrainingJob): Promise<RunDirectory> {
 		platform: describePlatform(),
 		base: job.base,
 		data: [...job.data],
+		parameters: countTrained(job),
 		changes: [],
 	};
-	return createRun(job.directory, { manifest, overwrite: job.values.overwrite });
+	const alsoWrites = [...reportFiles, tensorboardFolder];
+	return createRun(job.directory, { manifest, overwrite: job.values.overwrite, alsoWrites });
+}
+
+function countTrained({ model: { architecture, config }, trainable }: TrainingJob): Manifest["parameters"] {
+	const trained = architecture.parameters(config).filter(({ name }) => trainable.has(name));
+	return {
+		total: parameterCount(architecture, config),
+		trained: trained.reduce((sum, spec) => sum + sizeOf(spec), 0),
+	};
 }
 
 /** Puts the parameters, the optimizer and the events back to the latest whole checkpoint, or to the start without one. */
@@ -308,16 +350,29 @@ async function restore(
 function savedTensors({ model, trainable }: TrainingJob, updater: ParameterUpdater): CheckpointContent["tensors"] {
 	const parameters = new Map([...model.parameters].filter(([name]) => trainable.has(name)));
 	return {
-		[modelFile]: parameterEntries(model.architecture, { config: model.config, parameters }),
+		[weightsNameOf(model)]: parameterEntries(model.architecture, { config: model.config, parameters }),
 		[optimizerFile]: [...updater.state().tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
 	};
+}
+
+/** Beside the weights of an adapter: with it PEFT can load a checkpoint. */
+function adapterTexts({ model, adapterBase }: TrainingJob): Record<string, string> {
+	if (!isAdapted(model) || !adapterBase) return {};
+	return { [adapterConfigFile]: `${JSON.stringify(formatPeftConfig(peftConfig(model, adapterBase)), null, 2)}\n` };
+}
+
+const weightsNameOf = (model: Model) => (isAdapted(model) ? adapterWeightsFile : weightsFile);
+
+async function saveResult({ model, adapterBase }: TrainingJob, path: string): Promise<void> {
+	if (isAdapted(model) && adapterBase) await saveAdapter(path, model, { base: adapterBase });
+	else await saveModel(path, model);
 }
 
 /** Reads the trained parameters of a checkpoint into the model. */
 async function loadWeights(job: TrainingJob, path: string): Promise<void> {
 	const checkpoint = await openCheckpoint(path);
 	try {
-		const file = checkpoint.tensors.get(modelFile);
+		const file = checkpoint.tensors.get(weightsNameOf(job.model));
 		for (const name of job.trainable) {
 			const target = job.model.parameters.get(name) as Float32Array;
 			await file?.readInto(job.model.architecture.fileName(name), target);
