@@ -1,6 +1,7 @@
 // The joint between commands and recipes: what each recipe must look like, and how it is loaded. A recipe is imported when
 // its command runs, never before, so that help stays quick. A command without a row in `recipes` is not offered.
 import type {
+	benchRampOptions,
 	chatOptions,
 	dataCheckOptions,
 	demoOptions,
@@ -24,6 +25,7 @@ export interface Recipes {
 	generate: Recipe<typeof generateOptions>;
 	export: Recipe<typeof exportOptions>;
 	plan: Recipe<typeof planOptions>;
+	benchRamp: Recipe<typeof benchRampOptions>;
 	demo: Recipe<typeof demoOptions>;
 }
 
@@ -34,6 +36,7 @@ export const recipes: RecipeLoaders = {
 	demo: async () => (await import("../recipes/demo.ts")).demo,
 	dataCheck: async () => (await import("../recipes/data-check.ts")).dataCheck,
 	tokenizerTrain: async () => (await import("../recipes/tokenizer-train.ts")).tokenizerTrain,
+	benchRamp: async () => (await import("../recipes/bench-ramp.ts")).benchRamp,
 	plan: async () => (await import("../recipes/plan.ts")).plan,
 	pretrain: async () => (await import("../recipes/pretrain.ts")).pretrain,
 	finetune: async () => (await import("../recipes/finetune.ts")).finetune,

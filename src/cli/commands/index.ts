@@ -1,5 +1,6 @@
 // All commands, in the order in which help lists them: that of the work.
 import type { Command } from "../command.ts";
+import { benchRampCommand } from "./bench-ramp.ts";
 import { chatCommand } from "./chat.ts";
 import { dataCheckCommand } from "./data-check.ts";
 import { demoCommand } from "./demo.ts";
@@ -20,4 +21,5 @@ export const commands: readonly Command[] = [
 	exportCommand,
 	pretrainCommand,
 	tokenizerTrainCommand,
+	benchRampCommand,
 ];

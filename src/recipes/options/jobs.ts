@@ -1,4 +1,6 @@
 // One option table a job, composed of groups. An option stands here only when the job's recipe reads it.
+
+import { rampLearningRates } from "../../optim/batch-ramp.ts";
 import {
 	batchGroup,
 	columnsGroup,
@@ -26,7 +28,7 @@ import {
 	textDataGroup,
 	validationGroup,
 } from "./groups.ts";
-import { boolean, choice, integer, path, paths, text } from "./option.ts";
+import { boolean, choice, integer, number, path, paths, ramp, text } from "./option.ts";
 import { optionGroup, optionTable } from "./table.ts";
 
 const lengthOrSteps = [["epochs", "steps"]] as const;
@@ -184,6 +186,31 @@ export const planOptions = optionTable({ job: "plan", exclusive: lengthOrSteps, 
 	memoryGroup,
 ]);
 
+export const benchRampOptions = optionTable({ job: "bench ramp" }, [
+	modelGroup,
+	dialogueDataGroup,
+	columnsGroup,
+	lengthGroup,
+	validationGroup,
+	optionGroup("Training", {
+		epochs: number({ above: 0, default: 3, help: "passes over the data, for both sides" }),
+		batchRamp: ramp({ default: { from: 8, to: 64, over: 0.3 }, help: "the ramp to try, as in 8:64@0.3" }),
+		rampLearningRate: choice(rampLearningRates, {
+			default: "none",
+			help: "how the learning rate grows with the batch",
+		}),
+		batchSize: integer({
+			min: 1,
+			unit: "sequences",
+			defaultNote: "the end of the ramp",
+			help: "the constant batch to compare with",
+		}),
+		learningRate: number({ above: 0, max: 100, defaultNote: "chosen for the method", help: "highest learning rate" }),
+		seeds: integer({ min: 2, default: 3, unit: "seeds", help: "runs of each side" }),
+	}),
+	machineGroup,
+]);
+
 export const demoOptions = optionTable({ job: "demo" }, [
 	optionGroup("Output", {
 		output: path({
@@ -205,6 +232,7 @@ export const optionTables = {
 	generate: generateOptions,
 	export: exportOptions,
 	plan: planOptions,
+	benchRamp: benchRampOptions,
 	demo: demoOptions,
 };
 
