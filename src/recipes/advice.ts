@@ -30,8 +30,8 @@ export function advise({ events, report }: RunCourse): string[] {
 	}
 	if (evaluations.length === 0) {
 		advice.push("Nothing was held out, so nobody knows whether the model got better: --validation 0.1.");
-	} else if (last !== undefined) {
-		if (!tooHigh && before !== undefined && best > before * (1 - learnt)) {
+	} else if (last !== undefined && !tooHigh) {
+		if (before !== undefined && best > before * (1 - learnt)) {
 			advice.push(
 				`Nothing was learnt that helps on held-out data (${before.toFixed(3)} before, ${best.toFixed(3)} at best). Try three times the learning rate, more epochs, and look at the rows with attune data check --show 5.`,
 			);

@@ -142,4 +142,4 @@ function changesThatFit(shape: TrainingShape, availableBytes: number): string[] 
 	return found.length > 0 ? found : [`a smaller model, or more memory: the least it takes is ${gigabytes(least)}`];
 }
 
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e10 ? 2 : 1)} GB`;
+const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(bytes < 1e10 ? 2 : 1)} GiB`;
