@@ -108,6 +108,7 @@ export const pretrain: Recipe<typeof pretrainOptions> = async function* (options
 				}),
 				maxRows: tokenBudget,
 				accumulate: values.batchSize * values.accumulate * values.blockSize > streamOptions.tokenBudget,
+				...(texts.report.ledger.rows > 0 && { ledger: texts.report.ledger }),
 				questions: [],
 				next: (directory) => [
 					`attune generate ${directory} --prompt TEXT`,
