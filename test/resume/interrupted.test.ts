@@ -50,7 +50,7 @@ test("the grid: interrupted runs equal the uninterrupted", async () => {
 		const [whole, broken] = [join(temporary(), "whole"), join(temporary(), "broken")];
 		const events = await eventsOf(start(variant, { output: whole }));
 		expect(ofType(events, "run-done").length, variant.name).toBe(1);
-		interruptions += await withInterruptions(variant, broken, { times: 3, rng: new Rng(["interrupt", i]) });
+		interruptions += await withInterruptions(variant, broken, { times: 2, rng: new Rng(["interrupt", i]) });
 		expect(resultHash(broken), variant.name).toBe(resultHash(whole));
 		expect(await curve(broken), variant.name).toEqual(await curve(whole));
 		expect(leftovers(broken), variant.name).toEqual([]);

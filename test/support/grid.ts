@@ -53,6 +53,24 @@ const variants = {
 		saveSteps: 4,
 		saveTotalLimit: 1,
 	},
+	"LoRA, dropout, accumulation": {
+		lora: true,
+		loraRank: 4,
+		loraDropout: 0.1,
+		accumulate: 2,
+		tokenBudget: 60,
+		saveSteps: 1,
+	},
+	"DoRA on some layers, rsLoRA, best": {
+		lora: true,
+		loraRank: 2,
+		loraRs: true,
+		loraDora: true,
+		loraTargets: ["c_attn", "c_fc"],
+		optimizer: "rmsprop",
+		learningRate: 1e-3,
+		evalSteps: 2,
+	},
 	"frozen layers, recomputed": { freeze: ["h.0"], recompute: true, saveSteps: 2 },
 } satisfies Record<string, Settings>;
 

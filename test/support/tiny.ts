@@ -94,8 +94,11 @@ export function ofType<Type extends RecipeEvent["type"]>(events: readonly Recipe
 	return events.filter((event): event is EventOf<Type> => event.type === type);
 }
 
-/** SHA-256 of the weights that a run ended with. */
-export const resultHash = (run: string) => sha256(join(run, "model", "model.safetensors"));
+/** SHA-256 of the weights, or of the adapter, that a run ended with. */
+export function resultHash(run: string): string {
+	const adapter = join(run, "model", "adapter_model.safetensors");
+	return sha256(existsSync(adapter) ? adapter : join(run, "model", "model.safetensors"));
+}
 export const sha256 = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
 
 /** Names of the checkpoints, by step. */
