@@ -40,6 +40,7 @@ export function buildProgram(
 }
 
 const parentSummaries: Readonly<Record<string, string>> = {
+	bench: "measure on your own data",
 	data: "look at a data set before training on it",
 	tokenizer: "make a tokenizer",
 };

@@ -9,12 +9,14 @@ import { benchRampOptions } from "./options/jobs.ts";
 import type { EventOf, Recipe } from "./options/recipe.ts";
 import { resolveOptions } from "./options/resolve.ts";
 
+const defaultRamp = { from: 8, to: 64, over: 0.3 };
 const sides = ["ramp", "constant"] as const;
 
 /** A `metric-measured` event a run, then for each side and for their difference with the spread over seeds. */
 export const benchRamp: Recipe<typeof benchRampOptions> = async function* (options, { origins, signal } = {}) {
 	const { values } = resolveOptions(benchRampOptions, { options, origins });
-	const { batchRamp, rampLearningRate, batchSize = batchRamp.to, learningRate, seeds, ...shared } = values;
+	const { batchRamp = defaultRamp, rampLearningRate, learningRate, seeds, ...rest } = values;
+	const { batchSize = batchRamp.to, ...shared } = rest;
 	const losses: Record<(typeof sides)[number], number[]> = { ramp: [], constant: [] };
 	const folder = await mkdtemp(join(tmpdir(), "attune-bench-ramp-"));
 	try {

@@ -65,6 +65,7 @@ export function fakeRecipes(behaviour: FakeBehaviour = "steps"): RecipeLoaders {
 		demo: recipe,
 		dataCheck: recipe,
 		plan: recipe,
+		benchRamp: recipe,
 		finetune: recipe,
 		generate: recipe,
 		export: recipe,

@@ -194,7 +194,7 @@ export const benchRampOptions = optionTable({ job: "bench ramp" }, [
 	validationGroup,
 	optionGroup("Training", {
 		epochs: number({ above: 0, default: 3, help: "passes over the data, for both sides" }),
-		batchRamp: ramp({ default: { from: 8, to: 64, over: 0.3 }, help: "the ramp to try, as in 8:64@0.3" }),
+		batchRamp: ramp({ defaultNote: "8:64@0.3", help: "the ramp to try" }),
 		rampLearningRate: choice(rampLearningRates, {
 			default: "none",
 			help: "how the learning rate grows with the batch",
