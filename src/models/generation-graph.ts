@@ -1,7 +1,17 @@
 // The graph of one forward pass with a key-value cache: the same model code as training, with ONNX Runtime's fused
 // attention, which writes new keys and values into the cache where it stands.
 
-import { type Dim, Graph, gather, gemm, matMul, multiplyDims, reshape, type Value } from "../graph/index.ts";
+import {
+	type Dim,
+	fusedMatMul,
+	Graph,
+	gather,
+	gemm,
+	matMul,
+	multiplyDims,
+	reshape,
+	type Value,
+} from "../graph/index.ts";
 import type { ModelContext } from "../nn/context.ts";
 import type { ModelSizes } from "./architecture.ts";
 import type { AnyArchitecture } from "./architectures.ts";
@@ -48,7 +58,8 @@ export function generationGraph(architecture: AnyArchitecture, config: unknown):
 	};
 	const hidden = architecture.hiddenStates(context, config, { ids, positions });
 	const last = architecture.finalNorm(context, config, gather(hidden, rows));
-	graph.output("logits", gemm(last, parameter(architecture.outputTable(config)), { transB: true }));
+	// As a MatMul, whose kernel reads the table in place for a single row; Gemm's would turn all of it over for each token.
+	graph.output("logits", fusedMatMul(last, parameter(architecture.outputTable(config)), { transB: true }));
 	return graph;
 }
 
