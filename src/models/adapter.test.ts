@@ -235,6 +235,16 @@ describe("rows of new tokens", () => {
 		},
 	);
 
+	test("PEFT's own, saved with the resized embedding and the tied head, are read", async () => {
+		const model = await load(join(fixtures, "tokens"));
+		expect(model.architecture.sizes(model.config).vocabulary).toBe(40);
+		const oracle = await readAll(join(fixtures, "tokens", "expected.safetensors"));
+		const logits = await logitsOf(model, model.expected);
+		expect(difference(logits, oracle.get("logits") as Float32Array)).toBeLessThan(1e-5);
+		const merged = await logitsOf(await mergeAdapter(model), model.expected);
+		expect(difference(merged, logits)).toBeLessThan(1e-5);
+	});
+
 	test("they are the table's own memory, and saved and read with the adapter", async () => {
 		const base = await baseModel({ newTokens: 2 });
 		const model = createAdapter(base, { ...settings, rng: new Rng(1) });

@@ -20,7 +20,10 @@ export interface QuantizedMatrix extends BlockFormat {
 
 export const blocksOf = (columns: number, { blockSize }: BlockFormat) => Math.ceil(columns / blockSize);
 
-/** Numbers must be finite. The error of each is at most half a scale: (largest - smallest of the block and 0) / 2 / (2^bits - 1). */
+/**
+ * Numbers must be finite. The step of a block is (largest - smallest of its numbers and 0) / (2^bits - 1). Each number is
+ * off by half a step at most, at the ends of the range by a whole one, since 0 is to stay exactly 0.
+ */
 export function quantizeBlocks(
 	data: Float32Array,
 	{ shape, bits, blockSize }: BlockFormat & { shape: readonly [number, number] },
@@ -46,7 +49,7 @@ export function quantizeBlocks(
 		// The scale as it is stored, so that what is rounded is what will be read.
 		const scale = scales[block] as number;
 		if (scale === 0) continue;
-		const zero = Math.round(-low / scale);
+		const zero = Math.min(Math.round(-low / scale), levels);
 		zeros[block] = zero;
 		for (let i = start; i < end; i++) {
 			const level = Math.round((data[i] as number) / scale) + zero;
