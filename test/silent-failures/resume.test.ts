@@ -8,16 +8,7 @@ import { prepareDialogues } from "../../src/data/dialogues.ts";
 import { finetune } from "../../src/recipes/finetune.ts";
 import { loadReferencedModel } from "../../src/recipes/model-reference.ts";
 import { TrainingEngine } from "../../src/train/engine.ts";
-import {
-	dialoguesFile,
-	eventsOf,
-	ofType,
-	quick,
-	resultHash,
-	sha256,
-	temporary,
-	tinyModelDirectory,
-} from "../support/tiny.ts";
+import { dialoguesFile, eventsOf, ofType, quick, resultHash, temporary, tinyModelDirectory } from "../support/tiny.ts";
 
 let settings: Parameters<typeof finetune>[0];
 let model: string;
@@ -88,34 +79,39 @@ test("moments of the optimizer are lost or belong to other weights: a checkpoint
 	await checkpoint.close();
 });
 
-test("healthy curves, but what is saved equals the start (trl #6700): the saved model has the loss that was reported", async () => {
-	const held = dialoguesFile([
-		{ input: "May I pay later?", output: "Yes, within a month." },
-		{ input: "Is it open on Sunday?", output: "From ten to four." },
-	]);
-	const output = join(temporary(), "run");
-	const options = { ...settings, validation: held, output, steps: 12, learningRate: 0.02 };
-	const events = await eventsOf(finetune(options as never));
-	const [done] = ofType(events, "run-done");
-	const { validationLossBefore, validationLossAfter } = done?.report ?? {};
-	expect(validationLossAfter).toBeLessThan((validationLossBefore as number) - 0.3);
-	expect(resultHash(output)).not.toBe(sha256(join(model, "model.safetensors")));
+test.each([
+	["all weights", {}],
+	["an adapter", { lora: true, loraRank: 4 }],
+])(
+	"healthy curves, but what is saved equals the start (trl #6700): %s, loaded, have the loss that was reported",
+	async (_, more) => {
+		const held = dialoguesFile([
+			{ input: "May I pay later?", output: "Yes, within a month." },
+			{ input: "Is it open on Sunday?", output: "From ten to four." },
+		]);
+		const output = join(temporary(), "run");
+		const options = { ...settings, validation: held, output, steps: 20, learningRate: 0.02, ...more };
+		const events = await eventsOf(finetune(options as never));
+		const [done] = ofType(events, "run-done");
+		const { validationLossBefore, validationLossAfter } = done?.report ?? {};
+		expect(validationLossAfter).toBeLessThan((validationLossBefore as number) - 0.05);
 
-	const saved = await loadReferencedModel(output);
-	const { store } = await prepareDialogues({ files: [held], template: saved.template, maxLength: 65, seed: 0 });
-	const { architecture, config, parameters } = saved;
-	const engine = await TrainingEngine.create({
-		architecture,
-		config,
-		parameters,
-		trainable: new Set(),
-		maxRows: 500,
-		threads: 1,
-	});
-	const { loss } = await engine.evaluate(evaluationBatches({ store, tokenBudget: 512 }));
-	expect(loss).toBeCloseTo(validationLossAfter as number, 4);
-	await engine.dispose();
-});
+		const saved = await loadReferencedModel(output);
+		const { store } = await prepareDialogues({ files: [held], template: saved.template, maxLength: 65, seed: 0 });
+		const { architecture, config, parameters } = saved;
+		const engine = await TrainingEngine.create({
+			architecture,
+			config,
+			parameters,
+			trainable: new Set(),
+			maxRows: 500,
+			threads: 1,
+		});
+		const { loss } = await engine.evaluate(evaluationBatches({ store, tokenBudget: 512 }));
+		expect(loss).toBeCloseTo(validationLossAfter as number, 4);
+		await engine.dispose();
+	},
+);
 
 test("every trained tensor is another after training, and every frozen one is the same", async () => {
 	const output = join(temporary(), "run");
