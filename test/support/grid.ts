@@ -111,7 +111,8 @@ export function flags({ recipe, settings }: Pick<Variant, "recipe" | "settings">
 	const spelled = Object.entries({ ...settings, ...more }).flatMap(([name, value]) => {
 		if (value === undefined || value === false) return [];
 		if (value === true) return [`--${kebabCase(name)}`];
-		return [`--${kebabCase(name)}`, ...(Array.isArray(value) ? value : [value]).map(String)];
+		const files = name === "data" ? (value as string[]) : [String(value)];
+		return [`--${kebabCase(name)}`, ...files];
 	});
 	return [recipe, ...spelled];
 }
