@@ -1,0 +1,100 @@
+// What is measured, and against whom.
+
+import type { Case } from "./compare.ts";
+
+export interface Places {
+	python: string;
+	/** The peers' scripts. */
+	scripts: string;
+	data: string;
+	llama: string;
+	/** Our own sides, built. */
+	sides: string;
+}
+
+interface SuiteOptions {
+	places: Places;
+	quick: boolean;
+}
+
+const seconds = { unit: "s", better: "less" } as const;
+const peak = { peakBytes: { unit: "GB", better: "less", factor: 1e-9 } } as const;
+const perSecond = { unit: "tok/s", better: "more" } as const;
+
+const ours = (places: Places, side: string, ...args: string[]) => ({
+	name: "attune",
+	command: [process.execPath, `${places.sides}sides/${side}.js`, ...args],
+});
+
+function training({ places, quick }: SuiteOptions): Case[] {
+	const { python, scripts, data } = places;
+	const steps = quick ? "3" : "6";
+	const shakespeare = `${data}/text/tiny-shakespeare.txt`;
+	const characterSteps = quick ? "100" : "2000";
+	const dialogues = `${data}/dialogues/bitext-customer-support.csv`;
+	const nanogpt = new URL("../../bench/peers/nanogpt_char.py", `file://${places.sides}`).pathname;
+	return [
+		{
+			name: "GPT-2 124M, 8 x 128 tokens, forward + backward + AdamW",
+			measures: { medianSeconds: seconds, tokensPerSecond: perSecond, ...peak },
+			ours: ours(places, "step", "--steps", steps),
+			peers: [
+				{
+					name: "PyTorch",
+					command: [python, `${scripts}/torch_step.py`, "--batch", "8", "--time", "128", "--steps", steps],
+					needs: [python, `${scripts}/torch_step.py`],
+				},
+			],
+		},
+		{
+			name: `characters: 4 layers, 128 channels, 12 x 64, ${characterSteps} steps`,
+			measures: {
+				medianSeconds: seconds,
+				totalSeconds: seconds,
+				validationLoss: { unit: "", better: "less" },
+				...peak,
+			},
+			ours: ours(places, "char", "--steps", characterSteps, "--data", shakespeare),
+			peers: [
+				{
+					name: "PyTorch",
+					command: [python, nanogpt, "--steps", characterSteps, "--data", shakespeare],
+					needs: [python, shakespeare],
+				},
+			],
+		},
+		{
+			name: "fine-tuning on customer service, 124M, batches of 8 up to 512 tokens",
+			measures: { supervisedTokensPerSecond: perSecond, ...peak },
+			ours: ours(places, "finetune", "--steps", steps, "--data", dialogues),
+			peers: ["pad", "pack"].map((mode) => ({
+				name: `TRL (${mode})`,
+				command: [python, `${scripts}/trl_sft.py`, "--data", dialogues, "--mode", mode, "--steps", steps],
+				cwd: "/tmp",
+				needs: [python, `${scripts}/trl_sft.py`, dialogues],
+			})),
+		},
+	];
+}
+
+function generation({ places }: SuiteOptions): Case[] {
+	const model = `${places.llama}/models/gpt2-f32.gguf`;
+	const script = `${places.llama}/llamacpp_decode.mjs`;
+	return [
+		{
+			name: "GPT-2 124M in float32: prompt of 128 tokens, then 100 one by one",
+			measures: { decodeTokensPerSecond: perSecond, prefillMs: { unit: "ms", better: "less" }, ...peak },
+			ours: ours(places, "decode"),
+			peers: [
+				{
+					name: "node-llama-cpp",
+					command: [process.execPath, script, model],
+					cwd: places.llama,
+					needs: [model, script],
+				},
+			],
+		},
+	];
+}
+
+export const suites = { training, generation } as const;
