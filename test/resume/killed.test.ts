@@ -28,7 +28,7 @@ afterAll(() => program?.remove());
 interface Row {
 	name: string;
 	kills: number;
-	/** Where the kills fell: the last event before each. */
+	/** Where the kills fell: inside a save, or after which event. */
 	during: Record<string, number>;
 	equal: boolean;
 }
@@ -57,7 +57,9 @@ async function killAndResume(variant: Variant, output: string, { times, rng }: {
 			if (existsSync(join(output, "report.json"))) return { kills, during };
 		} else {
 			kills++;
-			during[last] = (during[last] ?? 0) + 1;
+			// What was being written aside tells of a kill inside a save.
+			const where = leftovers(output).some((name) => name.includes(".partial")) ? "saving" : last;
+			during[where] = (during[where] ?? 0) + 1;
 		}
 	}
 }
