@@ -306,7 +306,7 @@ describe("what --model may say", () => {
 		"./missing",
 		"/missing/dir",
 		"a/b/c",
-		"../x/..",
+		"../no-such-sibling/..",
 		"org/..",
 		"gpt2@../../x",
 		"gpt2@a/../b",
