@@ -147,18 +147,24 @@ export function layerNormalization(
 
 /**
  * x itself, but not before `dependency` has been computed: how recomputation, row chunks and unpacking are kept from
- * running early. Both have the same shape, or x a known one; the Reshape copies nothing.
+ * running early. The Reshape copies nothing.
  */
 export function after(x: Value, dependency: Value): Value {
-	if (sameShape(x.shape, dependency.shape)) return one("Reshape", [x, shapeOf(dependency)]);
-	if (x.shape.some((dim) => typeof dim !== "number")) {
-		throw new GraphError(
-			`after: ${x.name} is ${formatShape(x.shape)}, neither known nor ${formatShape(dependency.shape)}`,
-		);
+	if (sameShape(x.shape, dependency.shape) && !isKnown(dependency.shape)) {
+		return one("Reshape", [x, shapeOf(dependency)]);
 	}
-	const nothing = slice(shapeOf(dependency), { axis: 0, start: 0, end: 0 });
-	return one("Reshape", [x, concat([nothing, x.graph.int64(x.shape as number[])], 0)]);
+	const shape = isKnown(x.shape) ? x.graph.int64(x.shape as number[]) : shapeOf(x);
+	return one("Reshape", [x, concat([nothingOf(dependency), shape], 0)]);
 }
+
+/** A vector of no elements that depends on a value. The shape of one that is known would be computed beforehand. */
+function nothingOf(value: Value): Value {
+	if (!isKnown(value.shape)) return slice(shapeOf(value), { axis: 0, start: 0, end: 0 });
+	const flat = value.shape.length === 1 ? value : reshape(value, [-1]);
+	return cast(slice(flat, { axis: 0, start: 0, end: 0 }), "int64");
+}
+
+const isKnown = (shape: Shape) => shape.every((dim) => typeof dim === "number");
 
 const vectors = new WeakMap<Graph, Map<string, Value>>();
 

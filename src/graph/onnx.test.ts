@@ -2,12 +2,15 @@
 import { describe, expect, test } from "vitest";
 import { Session, Tensor } from "../runtime/index.ts";
 import {
+	abs,
 	add,
+	exp,
 	fusedMatMul,
 	Graph,
 	matMul,
 	mul,
 	neg,
+	nodesInOrder,
 	reduceSum,
 	reshape,
 	scatterAddRows,
@@ -226,5 +229,25 @@ describe("what runs", () => {
 		const row = [...weights.slice(0, 64)];
 		expect(y?.shape).toEqual([2, 64]);
 		expect([...(y as Tensor).data]).toEqual([...row.map((x) => 10 * x), ...row.map((x) => 10 * (2 * x + 64))]);
+	});
+});
+
+describe("the order of the nodes", () => {
+	test("results that nobody reads come last, the one that is ready first at the very end", () => {
+		const graph = new Graph();
+		const x = graph.input("x", "float32", ["N"]);
+		const [a, b, c] = [exp(x), exp(x), exp(x)].map((value) => neg(value)) as [Value, Value, Value];
+		graph.output("second", neg(add(a, b)));
+		graph.output("third", add(neg(neg(neg(c))), x));
+		graph.output("first", abs(a));
+		graph.output("read", b);
+		tanh(x);
+		const ops = nodesInOrder(graph).map(({ op }) => op);
+		expect(ops.slice(-3)).toEqual(["Add", "Neg", "Abs"]);
+		expect(ops).not.toContain("Tanh");
+		const place = new Map(nodesInOrder(graph).map((node, i) => [node, i]));
+		for (const [node, at] of place) {
+			for (const input of node.inputs) if (input?.node) expect(place.get(input.node)).toBeLessThan(at);
+		}
 	});
 });

@@ -29,7 +29,8 @@ function graphMessage(graph: Graph): Uint8Array {
 		else aliases.push([name, value]);
 	}
 	const nameOf = (value: Value) => names.get(value) ?? value.name;
-	const { nodes, values } = needed(graph);
+	const nodes = nodesInOrder(graph);
+	const values = new Set([...graph.outputs.values(), ...nodes.flatMap(({ inputs }) => inputs)]);
 	const parts = nodes.map((node) => bytes(1, nodeMessage(node, nameOf)));
 	for (const [name, value] of aliases) {
 		parts.push(bytes(1, message([text(1, nameOf(value)), text(2, name), text(4, "Identity")])));
@@ -42,15 +43,29 @@ function graphMessage(graph: Graph): Uint8Array {
 	return message(parts);
 }
 
-/** What the outputs depend on. ONNX Runtime would run the other nodes as well. */
-function needed(graph: Graph): { nodes: Node[]; values: ReadonlySet<Value> } {
-	const values = new Set(graph.outputs.values());
-	const nodes = graph.nodes.toReversed().filter((node) => {
-		if (!node.outputs.some((output) => values.has(output))) return false;
-		for (const input of node.inputs) if (input) values.add(input);
+/**
+ * The nodes that the outputs depend on, as they are written. ONNX Runtime (1.30) executes what the last node without a
+ * reader needs, then what the one before it needs in addition, and so on. So the nodes that nobody reads come last, the
+ * one that can be computed first at the very end: a gradient that is an output is then computed when its turn has come,
+ * not after all others, which would keep every activation until then.
+ */
+export function nodesInOrder(graph: Graph): Node[] {
+	const wanted = new Set<Value | undefined>(graph.outputs.values());
+	const read = new Set<Value | undefined>();
+	const needed = graph.nodes.toReversed().filter(({ inputs, outputs }) => {
+		if (!outputs.some((output) => wanted.has(output))) return false;
+		for (const input of inputs) {
+			wanted.add(input);
+			read.add(input);
+		}
 		return true;
 	});
-	return { nodes: nodes.reverse(), values };
+	const place = new Map(needed.map((node, i) => [node, needed.length - i]));
+	const readyAt = ({ inputs }: Node) =>
+		Math.max(0, ...inputs.map((input) => (input?.node ? (place.get(input.node) ?? 0) : 0)));
+	const isRead = ({ outputs }: Node) => outputs.some((output) => read.has(output));
+	const unread = needed.filter((node) => !isRead(node)).sort((a, b) => readyAt(b) - readyAt(a));
+	return [...needed.filter(isRead).reverse(), ...unread];
 }
 
 function nodeMessage(node: Node, nameOf: (value: Value) => string): Uint8Array {

@@ -98,8 +98,9 @@ describe("costs of a graph", () => {
 		const training = peak({});
 		const recomputed = peak({ recompute: true });
 		const evaluation = peak({ trainable: new Set() });
-		expect(recomputed).toBeLessThan(0.6 * training);
-		expect(evaluation).toBeLessThan(0.5 * recomputed);
+		expect(recomputed).toBeLessThan(0.3 * training);
+		// Nearly all that it holds are the logits.
+		expect(evaluation).toBeLessThan(1.1 * (2 * sizes.R * 500 * 4));
 	});
 
 	test("peak of a chain by hand: two results at a time, inputs and outputs are not counted", () => {

@@ -3,7 +3,7 @@
 // that of AllocationPlanner, both of onnxruntime 1.30 as its sources and a profile of a training graph show them. Fusions
 // are not foreseen; they change little in graphs that are written fused.
 
-import { type Graph, type Node, resolveDim, type Shape, type Value } from "../graph/index.ts";
+import { type Graph, type Node, nodesInOrder, resolveDim, type Shape, type Value } from "../graph/index.ts";
 import type { DType } from "../runtime/index.ts";
 
 /** Values of the named dimensions: B, T, R. */
@@ -54,23 +54,14 @@ export function elementsOf(shape: Shape, sizes: Sizes): number {
 }
 
 function executionOrder(graph: Graph): Node[] {
-	const index = new Map(graph.nodes.map((node, i) => [node, i]));
+	const nodes = nodesInOrder(graph);
+	const index = new Map(nodes.map((node, i) => [node, i]));
 	const producers = ({ inputs }: Node) => {
 		const found = new Set(inputs.flatMap((input) => (input?.node ? [input.node] : [])));
 		return [...found].sort((a, b) => (index.get(a) as number) - (index.get(b) as number));
 	};
-	const needed = new Set<Node>();
-	const used = new Set<Node>();
-	const pending = [...graph.outputs.values()].flatMap(({ node }) => (node ? [node] : []));
-	for (let node = pending.pop(); node; node = pending.pop()) {
-		if (needed.has(node)) continue;
-		needed.add(node);
-		for (const producer of producers(node)) {
-			used.add(producer);
-			pending.push(producer);
-		}
-	}
-	const leaves = graph.nodes.filter((node) => needed.has(node) && !used.has(node));
+	const read = new Set(nodes.flatMap(producers));
+	const leaves = nodes.filter((node) => !read.has(node));
 	const order: Node[] = [];
 	const visited = new Set<Node>();
 	// A node stands on the stack twice: to be entered, and to be executed when everything before it has been.

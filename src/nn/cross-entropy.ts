@@ -80,17 +80,19 @@ export function linearCrossEntropy(hidden: Value, options: CrossEntropyOptions):
 		}
 		// d loss / d logits = weight * (softmax - target). The weight is applied on the narrow side of the products, and
 		// the peak of the target is a row of the table (or of h): the wide tensor is not written once more for it.
+		let hiddenGradient: Value | undefined;
+		let last = likelihood;
 		const spread = exp(logProbabilities);
 		const wide = labelSmoothing > 0 ? sub(spread, labelSmoothing / (spread.shape[1] as number)) : spread;
 		if (gradient.hidden) {
 			const target = gather(table, labelChunks[i] as Value); // [R, C]
 			const dHidden = mul(sub(gemm(wide, table), scaleBy(target, peak)), weight); // [R, C]
-			hiddenGradients.push(dHidden);
-			previous = dHidden;
+			hiddenGradient = dHidden;
 		}
 		if (gradient.table) {
 			const sum: Value | undefined = flippedGradient;
 			flippedGradient = gemm(transpose(mul(h, weight), [1, 0]), wide, sum && { c: sum }); // [C, V]
+			last = after(last, flippedGradient);
 		}
 		if (gradient.newRows) {
 			const { from, count } = gradient.newRows;
@@ -98,7 +100,11 @@ export function linearCrossEntropy(hidden: Value, options: CrossEntropyOptions):
 			const narrow = sub(slice(wide, { axis: 1, start: from, end: from + count }), scaleBy(target, peak)); // [R, count]
 			const sum: Value | undefined = rowsGradient;
 			rowsGradient = gemm(narrow, mul(h, weight), { transA: true, ...(sum && { c: sum }) });
+			last = after(last, rowsGradient);
 		}
+		// What comes next waits for all that is read from the wide tensors, so that they are let go.
+		if (hiddenGradient) hiddenGradients.push(after(hiddenGradient, last));
+		previous = hiddenGradients.at(-1) ?? last;
 	});
 	const dTable = () => {
 		const column = reshape(weights, [hidden.shape[0] as Dim, 1]);

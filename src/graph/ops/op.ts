@@ -89,6 +89,7 @@ export function needShape(inputs: readonly (OpInput | undefined)[], index: numbe
 /** The shape that a vector of int64 is known to hold. */
 export function heldShape({ dtype, shape, shapeOf, constant }: OpInput): Shape | undefined {
 	if (dtype !== "int64" || shape.length !== 1) return undefined;
+	if (shape[0] === 0) return [];
 	return shapeOf ?? (constant && Array.from(constant, Number));
 }
 
