@@ -89,7 +89,8 @@ function run({ command, cwd, name }: Side): Promise<Record<string, number>[]> {
 		});
 		child.on("error", reject);
 		child.on("close", (code) => {
-			const lines = output.split("\n").filter((line) => line.startsWith("{"));
+			// A double quote tells JSON from the dictionaries that Python's trainers print.
+			const lines = output.split("\n").filter((line) => line.startsWith('{"'));
 			if (code === 0 && lines.length > 0) resolve(lines.map((line) => JSON.parse(line)));
 			else reject(new Error(`${name} (${command.join(" ")}) ended with ${code}:\n${errors.slice(-2000)}`));
 		});
