@@ -5,7 +5,7 @@
 
 import { Decoder, generateText, loadModel, pretrain } from "attune";
 
-const [data = "examples/poem.txt", model = "builtin"] = process.argv.slice(2);
+const [data = "README.md", model = "builtin"] = process.argv.slice(2);
 
 const training = pretrain({
 	model,
