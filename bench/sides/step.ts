@@ -37,7 +37,6 @@ for (let step = 0; step < steps; step++) {
 	await updater.gradientNorm();
 	await updater.step({ learningRate: 1e-5 });
 	seconds.push((performance.now() - start) / 1000);
-	
 }
 // The first steps pay for cold memory, on both sides.
 const medianSeconds = median(seconds.slice(Math.min(2, steps - 1)));
