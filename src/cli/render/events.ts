@@ -95,6 +95,24 @@ const renderers = {
 		notes: [paintNote("dim", `${tokens} tokens, ${tokensPerSecond.toFixed(1)} tok/s, ended by ${finishReason}`)],
 	}),
 	"file-written": ({ path, bytes }) => ({ results: [`${path}  ${formatBytes(bytes)}`] }),
+	"search-started": ({ directory, trials, budgetSeconds }, { paintNote }) => ({
+		notes: [
+			`${paintNote("bold", "search")}: ${directory}${trials.length > 0 ? `, ${trials.length} trials so far` : ""}${budgetSeconds === undefined ? "" : `, ${formatSeconds(budgetSeconds)} left`}`,
+		],
+	}),
+	"trial-changed": ({ trial }) => ({
+		notes: [`trial ${trial.number}: ${trial.state} ${(trial.values ?? []).map(formatLoss).join(" ")}`],
+	}),
+	"trial-advanced": ({ trial, step, steps, loss }) => ({
+		progress: { part: step / steps, pieces: [`trial ${trial}, step ${step}/${steps}`, `loss ${formatLoss(loss)}`] },
+	}),
+	"search-done": ({ directory, report }) => ({
+		results: pairLines([
+			["search", directory],
+			["winner", `trial ${report.winner.number}`],
+			["validation loss", `${formatLoss(report.validationLoss.before)} -> ${formatLoss(report.validationLoss.winner)}`],
+		]),
+	}),
 	"run-done": ({ directory, report }) => ({
 		results: [
 			...pairLines([

@@ -2,6 +2,9 @@
 // streams them, a program reads them. Every recipe may be stopped through a signal: it then writes what it needs to be
 // resumed and returns.
 import type { LedgerReport } from "../../data/ledger.ts";
+import type { Importance } from "../../search/importance.ts";
+import type { Choice, Space } from "../../search/space.ts";
+import type { Origin as TrialOrigin, TrialState } from "../../search/trial.ts";
 import type { Turn } from "../../tokenizer/turn.ts";
 import type { Origins } from "./resolve.ts";
 import type { OptionsInput, OptionTable } from "./table.ts";
@@ -71,6 +74,59 @@ export interface RunReport {
 	next?: readonly string[];
 }
 
+/** What a search makes better: held-out loss, milliseconds a token, bytes of the model. All are minimized. */
+export type SearchObjective = "quality" | "latency" | "size";
+
+/** A trial of a search as people read it. */
+export interface TrialSummary {
+	number: number;
+	/** What is searched, by the name of the option in camelCase. */
+	settings: Readonly<Record<string, Choice>>;
+	origin: TrialOrigin;
+	state: TrialState;
+	/** Parts of its whole training, 0 to 1: done, and where it pauses next. */
+	trained: number;
+	target: number;
+	/** One for each objective, as of the last rung. */
+	values?: readonly number[];
+	/** Spent on it so far. */
+	seconds: number;
+	/** Why it failed. */
+	reason?: string;
+}
+
+/** Random search beside the study: run with the same budget, or replayed from the study's own trials. */
+export type SearchBaseline =
+	| { kind: "run"; trials: number; seconds: number; validationLoss: number; testLoss?: number }
+	| { kind: "replayed"; times: number; runs: number; expected: number; optimistic: number; pessimistic: number }
+	| { kind: "unknown"; reason: string };
+
+export interface SearchReport {
+	objectives: readonly SearchObjective[];
+	/** Best first; the repeats that measure noise are left out. */
+	ranking: readonly TrialSummary[];
+	/** Trials of the whole study, noise repeats and failures included. */
+	trials: number;
+	/** How far two seeds of one setting lie apart in the first objective, by luck alone. */
+	noise?: { deviation: number; margin: number; seeds: number };
+	/** Numbers of the trials within noise of the best, cheapest first. */
+	ties: readonly number[];
+	/** The cheapest of the ties, and where its settings stand as a config file. */
+	winner: TrialSummary & { config: string };
+	/** Numbers of the trials that no other beats in every objective. With one objective: the best. */
+	front: readonly number[];
+	/** Of the model as it was, and of the winner's best checkpoint. The test part was never searched by. */
+	validationLoss: { before: number; winner: number };
+	testLoss?: { before: number; winner: number };
+	/** What mattered, most important first; absent when there are too few trials to tell. */
+	importance?: Importance;
+	baselines: readonly SearchBaseline[];
+	/** Of this call and process. `training` and `evaluating` are what the budget is for. */
+	seconds: { total: number; training: number; evaluating: number; other: number };
+	/** What to do next, each a command or a sentence. */
+	next: readonly string[];
+}
+
 /** Everything that recipes tell. Types are noun-verb; numbers of time are in seconds, of memory in bytes. */
 export type RecipeEvent =
 	| {
@@ -109,6 +165,23 @@ export type RecipeEvent =
 	| { type: "text-generated"; text: string }
 	| { type: "generation-done"; finishReason: "stop" | "length" | "aborted"; tokens: number; tokensPerSecond: number }
 	| { type: "file-written"; path: string; bytes: number }
+	/** A study begins or goes on. */
+	| {
+			type: "search-started";
+			directory: string;
+			objectives: readonly SearchObjective[];
+			space: Space;
+			/** Trials there are already. */
+			trials: readonly TrialSummary[];
+			budgetSeconds?: number;
+			/** Random search for comparison, after the study itself. */
+			baseline: boolean;
+	  }
+	/** Something became of a trial: it was started, paused, promoted, pruned, done, or it failed. */
+	| { type: "trial-changed"; trial: TrialSummary; best: boolean; secondsLeft?: number }
+	/** A step of the trial that is being trained. */
+	| { type: "trial-advanced"; trial: number; step: number; steps: number; loss: number; secondsLeft?: number }
+	| { type: "search-done"; directory: string; report: SearchReport }
 	| { type: "run-done"; directory: string; report: RunReport };
 
 export type EventOf<Type extends RecipeEvent["type"]> = Extract<RecipeEvent, { type: Type }>;
