@@ -14,6 +14,8 @@ export { finetune } from "./recipes/finetune.ts";
 export { generate } from "./recipes/generate.ts";
 export type { ChatSession, EventOf, Recipe, RecipeContext, RecipeEvent, RunReport } from "./recipes/options/recipe.ts";
 export { pretrain } from "./recipes/pretrain.ts";
+export { search } from "./recipes/search.ts";
+export { searchWorker } from "./recipes/search-worker.ts";
 export { tokenizerTrain } from "./recipes/tokenizer-train.ts";
 export { type ChatTemplate, chatTemplateFor, type Role, type Turn } from "./tokenizer/chat-template.ts";
 export { loadTokenizer, type Tokenizer } from "./tokenizer/tokenizer.ts";

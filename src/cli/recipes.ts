@@ -10,6 +10,8 @@ import type {
 	generateOptions,
 	planOptions,
 	pretrainOptions,
+	searchOptions,
+	searchWorkerOptions,
 	tokenizerTrainOptions,
 } from "../recipes/options/jobs.ts";
 import type { ChatSession, Recipe, RecipeContext } from "../recipes/options/recipe.ts";
@@ -25,6 +27,8 @@ export interface Recipes {
 	generate: Recipe<typeof generateOptions>;
 	export: Recipe<typeof exportOptions>;
 	plan: Recipe<typeof planOptions>;
+	search: Recipe<typeof searchOptions>;
+	searchWorker: Recipe<typeof searchWorkerOptions>;
 	benchRamp: Recipe<typeof benchRampOptions>;
 	demo: Recipe<typeof demoOptions>;
 }
@@ -39,6 +43,8 @@ export const recipes: RecipeLoaders = {
 	benchRamp: async () => (await import("../recipes/bench-ramp.ts")).benchRamp,
 	plan: async () => (await import("../recipes/plan.ts")).plan,
 	pretrain: async () => (await import("../recipes/pretrain.ts")).pretrain,
+	search: async () => (await import("../recipes/search.ts")).search,
+	searchWorker: async () => (await import("../recipes/search-worker.ts")).searchWorker,
 	finetune: async () => (await import("../recipes/finetune.ts")).finetune,
 	chat: async () => (await import("../recipes/chat.ts")).chat,
 	generate: async () => (await import("../recipes/generate.ts")).generate,

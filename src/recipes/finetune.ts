@@ -5,6 +5,7 @@ import { assertOutputFree } from "../checkpoint/run-directory.ts";
 import {
 	BatchStream,
 	type BatchStreamState,
+	type DialogueData,
 	type DialogueReport,
 	evaluationBatches,
 	prepareDialogues,
@@ -35,32 +36,13 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 	const bits = values.baseBits === undefined ? undefined : (Number(values.baseBits) as 4 | 8);
 	const loaded = await loadWithBase(modelDirectory, { bits, ...(signal && { signal }) });
 	const { model, trainable, defaultLearningRate } = trainedPart(loaded, values);
-	const maxLength = checkedMaxLength(values.maxLength, model);
-	const heldOut = values.validation;
-	const files = [...values.data, ...(typeof heldOut === "string" ? [heldOut] : [])];
-	const data = await hashFiles(files, signal ? { signal } : {});
+	const data = await hashFiles(dataFiles(values), signal ? { signal } : {});
 	const base = await hashModel(modelDirectory, values.model);
 	const changedFiles = changedFilesOf(previous, { data, base, allowed: values.allowChange ?? [] });
-	const dialogues = await prepareDialogues({
-		files: values.data,
-		template: model.template,
-		// An example of maxLength + 1 ids has maxLength positions.
-		maxLength: maxLength + 1,
-		overflow: values.overflow,
-		seed: values.seed,
-		maxLossOfRows: values.maxLossOfRows,
-		...(values.columns && { columns: values.columns }),
-		...(heldOut === 0
-			? {}
-			: { validation: typeof heldOut === "string" ? { files: [heldOut] } : { fraction: heldOut } }),
-		...(signal && { signal }),
-	});
-	const { store, train, validation, report } = dialogues;
+	const dialogues = await readDialogueData(values, model, signal ? { signal } : {});
 	try {
-		yield* dataEvents(report, { files: values.data, heldOut });
-		const longest = train.reduce((most, index) => Math.max(most, store.timeOf(index)), 0);
-		const cut = microBatchCut(values, longest);
-		const streamOptions = { store, indices: train, seed: values.seed, groupSize: values.batchSize, ...cut };
+		yield* dataEvents(dialogues.report, values);
+		const parts = partsOfRun(values, dialogues);
 		yield* runTraining(
 			{
 				recipe: finetuneOptions.job,
@@ -76,24 +58,15 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 				previous,
 				changed: setup.changed,
 				changedFiles,
-				stream: new BatchStream(streamOptions),
+				...parts,
 				restoreStream: (state) =>
-					BatchStream.restore(
-						placeIn(new BatchStream(streamOptions).state, {
+					parts.restoreStream(
+						placeIn(parts.stream.state, {
 							state: state as BatchStreamState,
 							changed: setup.changed.length + changedFiles.length > 0,
 						}),
-						streamOptions,
 					),
-				...(validation.length > 0 && {
-					validation: () => evaluationBatches({ store, indices: validation, ...cut }),
-				}),
-				maxRows: Math.min(
-					cut.tokenBudget,
-					mostSupervised(train, { store, count: values.batchSize * values.accumulate }),
-				),
-				accumulate: true,
-				ledger: report.ledger,
+				ledger: dialogues.report.ledger,
 				questions: await readQuestions(values.ask ?? []),
 				next: (directory) => [
 					`attune chat ${directory}`,
@@ -103,9 +76,61 @@ export const finetune: Recipe<typeof finetuneOptions> = async function* (options
 			context,
 		);
 	} finally {
-		store.dispose();
+		dialogues.store.dispose();
 	}
 };
+
+type DataValues = Pick<
+	OptionsOf<typeof finetuneOptions>,
+	"data" | "validation" | "test" | "maxLength" | "overflow" | "maxLossOfRows" | "seed" | "columns"
+>;
+
+/** All files that a run reads: those to train on, then those that are held out. */
+export function dataFiles({ data, validation, test }: DataValues): string[] {
+	return [...data, ...[validation, test].filter((source) => typeof source === "string")];
+}
+
+/** Reads, encodes and splits the dialogues. Dispose of the store when done. */
+export async function readDialogueData(
+	values: DataValues,
+	model: Model,
+	{ signal }: { signal?: AbortSignal } = {},
+): Promise<DialogueData> {
+	const heldOut = (source: number | string) =>
+		typeof source === "string" ? { files: [source] } : { fraction: source };
+	return prepareDialogues({
+		files: values.data,
+		template: model.template,
+		// An example of maxLength + 1 ids has maxLength positions.
+		maxLength: checkedMaxLength(values.maxLength, model) + 1,
+		overflow: values.overflow,
+		seed: values.seed,
+		maxLossOfRows: values.maxLossOfRows,
+		...(values.columns && { columns: values.columns }),
+		...(values.validation !== 0 && { validation: heldOut(values.validation) }),
+		...(values.test !== 0 && { test: heldOut(values.test) }),
+		...(signal && { signal }),
+	});
+}
+
+/** What a run makes of the dialogues: the steps to train, the held-out batches, and how large both may become. */
+export function partsOfRun(
+	values: Pick<OptionsOf<typeof finetuneOptions>, "batchSize" | "batchRamp" | "tokenBudget" | "accumulate" | "seed">,
+	{ store, train, validation, test }: Pick<DialogueData, "store" | "train" | "validation" | "test">,
+) {
+	const longest = train.reduce((most, index) => Math.max(most, store.timeOf(index)), 0);
+	const cut = microBatchCut(values, longest);
+	const streamOptions = { store, indices: train, seed: values.seed, groupSize: values.batchSize, ...cut };
+	const heldOut = (indices: Uint32Array) => () => evaluationBatches({ store, indices, ...cut });
+	return {
+		stream: new BatchStream(streamOptions),
+		restoreStream: (state: BatchStreamState) => BatchStream.restore(state, streamOptions),
+		...(validation.length > 0 && { validation: heldOut(validation) }),
+		...(test.length > 0 && { test: heldOut(test) }),
+		maxRows: Math.min(cut.tokenBudget, mostSupervised(train, { store, count: values.batchSize * values.accumulate })),
+		accumulate: true,
+	};
+}
 
 function checkedMaxLength(asked: number | undefined, model: Model): number {
 	const { context } = model.architecture.sizes(model.config);
@@ -142,14 +167,16 @@ export function mostSupervised(
 	return counts.slice(0, count).reduce((sum, tokens) => sum + tokens, 0);
 }
 
-function* dataEvents(
+/** What the data hold, and what a person should know of them. */
+export function* dataEvents(
 	report: DialogueReport,
-	{ files, heldOut }: { files: readonly string[]; heldOut: number | string },
+	{ data, validation, test }: Pick<DataValues, "data" | "validation" | "test">,
 ): Generator<RecipeEvent> {
-	yield { type: "data-read", files, use: "training", ledger: report.ledger };
-	const held = report.heldOutLedgers.validation;
-	if (held && typeof heldOut === "string")
-		yield { type: "data-read", files: [heldOut], use: "validation", ledger: held };
+	yield { type: "data-read", files: data, use: "training", ledger: report.ledger };
+	for (const [use, source] of Object.entries({ validation, test }) as ["validation" | "test", number | string][]) {
+		const ledger = report.heldOutLedgers[use];
+		if (ledger && typeof source === "string") yield { type: "data-read", files: [source], use, ledger };
+	}
 	const { duplicates, leaks, sides } = report;
 	if (duplicates.rows > 0) {
 		yield {

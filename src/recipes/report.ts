@@ -121,6 +121,7 @@ function markdown(report: FullReport): string {
 	];
 	if (before !== undefined) facts.push(["validation loss before", before.toFixed(4)]);
 	if (after !== undefined) facts.push(["validation loss after", after.toFixed(4)]);
+	if (report.testLoss !== undefined) facts.push(["test loss", report.testLoss.toFixed(4)]);
 	if (bestStep !== undefined) facts.push(["best step", `${bestStep}`]);
 	return [
 		"# Report",

@@ -21,7 +21,10 @@ export interface Setup<T extends OptionTable> {
 }
 
 /** Options about a single call, which may differ between a run and its resumption. */
-const ownOfCall = new Set(["resume", "allowChange", "overwrite", "output", "force", "ask"]);
+const ownOfCall = new Set([
+	...["resume", "allowChange", "overwrite", "output", "force", "ask"],
+	...["budget", "trials", "keepTrials", "baseline"],
+]);
 
 /** What the saved weights or the optimizer's memory of them depend on. */
 const cannotChange = new Set([

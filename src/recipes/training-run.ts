@@ -22,9 +22,9 @@ import { isAdapted } from "../models/adapter.ts";
 import { type BaseReference, peftConfig, saveAdapter } from "../models/adapter-files.ts";
 import { type Model, parameterCount, parameterEntries, saveModel, sizeOf } from "../models/model.ts";
 import { type DecayExclusion, decayPolicy, layerLearningRateScale } from "../optim/parameter-groups.ts";
-import { type Parameter, ParameterUpdater } from "../optim/parameter-updater.ts";
+import { type Parameter, ParameterUpdater, type ParameterUpdaterOptions } from "../optim/parameter-updater.ts";
 import { ORT_VERSION } from "../runtime/index.ts";
-import { TrainingEngine } from "../train/engine.ts";
+import { type EngineOptions, TrainingEngine } from "../train/engine.ts";
 import {
 	type LoopOptions,
 	planTraining,
@@ -58,6 +58,7 @@ export type TrainingValues = Omit<
 	| "columns"
 	| "maxLossOfRows"
 	| "validation"
+	| "test"
 >;
 
 /** A stream whose place can be saved and found again. */
@@ -87,6 +88,8 @@ export interface TrainingJob {
 	restoreStream(state: unknown): Stream;
 	/** Held-out batches; absent when nothing is held out. */
 	validation?: () => Iterable<MicroBatch>;
+	/** Held-out batches for one score of the result. */
+	test?: () => Iterable<MicroBatch>;
 	/** What became of the rows of the training data. */
 	ledger?: LedgerReport;
 	/** Most labelled rows in a micro-batch. */
@@ -107,36 +110,20 @@ interface SavedState {
 
 type Json = Manifest["changes"][number]["to"];
 
-const optimizerFile = "optimizer.safetensors";
+export const optimizerFile = "optimizer.safetensors";
 
 /** Trains, saves and reports. Stopped through the signal it leaves a checkpoint to resume from, and returns. */
 export async function* runTraining(job: TrainingJob, context: RecipeContext): AsyncGenerator<RecipeEvent> {
 	const { model, values } = job;
 	const { signal } = context;
-	const length = runLength(job);
-	const { plan } = planTraining({ ...length, stream: job.stream });
+	const settings = loopSettings(job);
+	const { plan } = planTraining({ ...settings, stream: job.stream });
 	const forecast = await planOfRun({ ...job, steps: plan.steps, stream: job.restoreStream(job.stream.state) });
 	yield { type: "plan-made", plan: forecast };
 	if (!values.force) assertFits(forecast);
-	const engine = await TrainingEngine.create({
-		architecture: model.architecture,
-		config: model.config,
-		parameters: model.parameters,
-		...(model.quantized && { quantized: model.quantized }),
-		trainable: job.trainable,
-		maxRows: job.maxRows,
-		accumulate: job.accumulate,
-		recompute: values.recompute,
-		dropout: values.dropout,
-		labelSmoothing: values.labelSmoothing,
-		...(values.threads !== undefined && { threads: values.threads }),
-	});
+	const engine = await TrainingEngine.create(engineOptions(job));
 	const parameters = trainedParameters(job, engine);
-	const updater = await ParameterUpdater.create(parameters, {
-		optimizer: values.optimizer,
-		settings: optimizerSettings(values),
-		...(values.threads !== undefined && { threads: values.threads }),
-	});
+	const updater = await ParameterUpdater.create(parameters, updaterOptions(values));
 	const startedAt = Date.now();
 	let run: RunDirectory | undefined;
 	let writer: CheckpointWriter | undefined;
@@ -188,13 +175,8 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			engine,
 			updater,
 			stream,
-			...length,
+			...settings,
 			learningRate: values.learningRate ?? job.defaultLearningRate,
-			maxGradNorm: values.maxGradNorm,
-			seed: values.seed,
-			...(values.evalSteps !== undefined && { evalSteps: values.evalSteps }),
-			...(values.saveSteps !== undefined && { saveSteps: values.saveSteps }),
-			...(values.patience !== undefined && { patience: values.patience }),
 			...(job.validation && { evaluate }),
 			watch: {
 				vocabulary: model.architecture.sizes(model.config).vocabulary,
@@ -234,6 +216,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 				...(after !== undefined && { after }),
 			});
 		}
+		const tested = job.test && (await engine.evaluate(job.test(), signal ? { signal } : {}));
 		const lossAfter = values.keep === "best" ? state.best?.loss : state.lastEvaluation?.loss;
 		const report = {
 			steps: state.step,
@@ -242,6 +225,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			...(state.skippedSteps > 0 && { skippedSteps: state.skippedSteps }),
 			...(lossBefore !== null && { validationLossBefore: lossBefore }),
 			...(lossAfter !== undefined && { validationLossAfter: lossAfter }),
+			...(tested && { testLoss: tested.loss }),
 			...(state.best && { bestStep: state.best.step }),
 			next: job.next(run.path),
 		};
@@ -264,7 +248,41 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 	}
 }
 
-function runLength({ values, validation }: TrainingJob) {
+type EngineJob = Pick<TrainingJob, "model" | "trainable" | "maxRows" | "accumulate"> & {
+	values: Pick<TrainingValues, "recompute" | "dropout" | "labelSmoothing" | "threads">;
+};
+
+export function engineOptions({ model, trainable, maxRows, accumulate, values }: EngineJob): EngineOptions {
+	const { recompute, dropout, labelSmoothing, threads } = values;
+	return {
+		architecture: model.architecture,
+		config: model.config,
+		parameters: model.parameters,
+		...(model.quantized && { quantized: model.quantized }),
+		trainable,
+		maxRows,
+		accumulate,
+		recompute,
+		dropout,
+		labelSmoothing,
+		...(threads !== undefined && { threads }),
+	};
+}
+
+export function updaterOptions(values: TrainingValues): ParameterUpdaterOptions {
+	const { beta1, beta2, epsilon, momentum, nesterov, alpha, weightDecay, threads } = values;
+	const moments = { beta1, beta2, epsilon, weightDecay };
+	const settings = {
+		adamw: moments,
+		adam: moments,
+		sgd: { momentum, nesterov, weightDecay },
+		rmsprop: { alpha, epsilon, momentum, weightDecay },
+	}[values.optimizer];
+	return { optimizer: values.optimizer, settings, ...(threads !== undefined && { threads }) };
+}
+
+/** How far the loop goes, how fast, and what it does on the way. */
+export function loopSettings({ values, validation }: Pick<TrainingJob, "values" | "validation">) {
 	if (values.patience !== undefined && !validation) {
 		throw new UserError("OPTION_CONFLICT", "Patience needs held-out data: without it nothing is evaluated.", {
 			where: "--patience",
@@ -281,6 +299,12 @@ function runLength({ values, validation }: TrainingJob) {
 			minRatio: values.minLearningRateRatio,
 			...(values.warmupSteps !== undefined && { warmupSteps: values.warmupSteps }),
 		},
+		maxGradNorm: values.maxGradNorm,
+		seed: values.seed,
+		...(values.evalSteps !== undefined && { evalSteps: values.evalSteps }),
+		...(values.saveSteps !== undefined && { saveSteps: values.saveSteps }),
+		...(values.patience !== undefined && { patience: values.patience }),
+		...(values.stopAt !== undefined && { stopAt: values.stopAt }),
 	};
 }
 
@@ -347,7 +371,10 @@ async function restore(
 }
 
 /** What a checkpoint holds: the trained parameters and the optimizer's states, as live arrays. */
-function savedTensors({ model, trainable }: TrainingJob, updater: ParameterUpdater): CheckpointContent["tensors"] {
+export function savedTensors(
+	{ model, trainable }: Pick<TrainingJob, "model" | "trainable">,
+	updater: ParameterUpdater,
+): CheckpointContent["tensors"] {
 	const parameters = new Map([...model.parameters].filter(([name]) => trainable.has(name)));
 	return {
 		[weightsNameOf(model)]: parameterEntries(model.architecture, { config: model.config, parameters }),
@@ -361,9 +388,12 @@ function adapterTexts({ model, adapterBase }: TrainingJob): Record<string, strin
 	return { [adapterConfigFile]: `${JSON.stringify(formatPeftConfig(peftConfig(model, adapterBase)), null, 2)}\n` };
 }
 
-const weightsNameOf = (model: Model) => (isAdapted(model) ? adapterWeightsFile : weightsFile);
+export const weightsNameOf = (model: Model) => (isAdapted(model) ? adapterWeightsFile : weightsFile);
 
-async function saveResult({ model, adapterBase }: TrainingJob, path: string): Promise<void> {
+export async function saveResult(
+	{ model, adapterBase }: Pick<TrainingJob, "model" | "adapterBase">,
+	path: string,
+): Promise<void> {
 	if (isAdapted(model) && adapterBase) await saveAdapter(path, model, { base: adapterBase });
 	else await saveModel(path, model);
 }
@@ -405,7 +435,10 @@ async function noteChanges(run: RunDirectory, { job, step }: { job: TrainingJob;
 	});
 }
 
-function trainedParameters({ model, values }: TrainingJob, engine: TrainingEngine): Parameter[] {
+export function trainedParameters(
+	{ model, values }: Pick<TrainingJob, "model" | "values">,
+	engine: TrainingEngine,
+): Parameter[] {
 	const decays = decayPolicy({ exclude: values.decayExclusions as readonly DecayExclusion[] });
 	const { layers } = model.architecture.sizes(model.config);
 	return model.architecture
@@ -418,17 +451,6 @@ function trainedParameters({ model, values }: TrainingJob, engine: TrainingEngin
 			decay: decays(name),
 			learningRateScale: layerLearningRateScale({ layer, layers, decay: values.layerLrDecay }),
 		}));
-}
-
-function optimizerSettings(values: TrainingValues): Record<string, number | boolean> {
-	const { beta1, beta2, epsilon, momentum, nesterov, alpha, weightDecay } = values;
-	const moments = { beta1, beta2, epsilon, weightDecay };
-	return {
-		adamw: moments,
-		adam: moments,
-		sgd: { momentum, nesterov, weightDecay },
-		rmsprop: { alpha, epsilon, momentum, weightDecay },
-	}[values.optimizer];
 }
 
 function recipeEvent(event: Exclude<TrainEvent, { type: "training-done" }>): RecipeEvent {

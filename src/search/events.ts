@@ -6,6 +6,8 @@ export type StopReason =
 	| "budget"
 	/** The study has as many trials as were asked for, and none is left to promote. */
 	| "trials"
+	/** Nothing new was to be begun, and no paused trial may still win. */
+	| "finished"
 	/** The signal was aborted. */
 	| "aborted"
 	/** The sampler has no point left. */

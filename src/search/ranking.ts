@@ -1,6 +1,6 @@
 // Who won. Seed noise first: settings whose values differ by less than two seeds of one setting do are ties, and the
 // cheapest of them wins. Trials are compared at the furthest step only, by their last value there, never by their best.
-import { nonDominatedSort } from "./pareto.ts";
+import { nonDominatedSort, rankOrder } from "./pareto.ts";
 import { type Direction, isCandidate, lastStep, lastValues, type Trial, toLosses } from "./trial.ts";
 
 export interface Noise {
@@ -46,6 +46,37 @@ export function bestTrials<T extends Trial<unknown>>(trials: readonly T[], direc
 	return directions.length === 1 ? front.slice(0, 1) : front;
 }
 
+/**
+ * The paused trial that is worth its whole budget most: from the highest rung down, the best of a rung, if it was better
+ * there than every trial that has its whole budget was there (with several objectives: not dominated by one).
+ */
+export function mostPromising<T extends Trial<unknown>>({
+	trials,
+	directions,
+}: {
+	trials: readonly T[];
+	directions: readonly Direction[];
+}): T | undefined {
+	const candidates = trials.filter(isCandidate);
+	const valuesAt = (trial: T, step: number) => trial.rungs.find((rung) => rung.step === step)?.values;
+	const losses = (values: readonly number[]) => toLosses(values, directions);
+	const done = candidates.filter(({ state }) => state === "done");
+	const paused = candidates.filter(({ state, rungs }) => state === "paused" && rungs.length > 0);
+	for (const step of [...new Set(paused.map(lastStep))].sort((a, b) => b - a)) {
+		const rivals = done.flatMap((trial) => {
+			const values = valuesAt(trial, step);
+			return values === undefined ? [] : [losses(values)];
+		});
+		const here = paused.filter((trial) => lastStep(trial) === step);
+		for (const i of rankOrder(here.map((trial) => losses(lastValues(trial) as readonly number[])))) {
+			const trial = here[i] as T;
+			const own = losses(lastValues(trial) as readonly number[]);
+			if (!rivals.some((rival) => rival.every((loss, d) => loss <= (own[d] as number)))) return trial;
+		}
+	}
+	return undefined;
+}
+
 export interface Ranking<T> {
 	/** Furthest step first, then best value first; failed trials and noise repeats left out. */
 	readonly order: readonly T[];
@@ -56,20 +87,28 @@ export interface Ranking<T> {
 	readonly noise: Noise | undefined;
 }
 
-/** The ranking by one objective (the first unless said). */
+/**
+ * The ranking by one objective (the first unless said). `anyStep`: a value stands for something that can be had as it is
+ * (a model's best checkpoint so far), so trials compete with their last value wherever they stopped.
+ */
 export function rankTrials<T extends Trial<unknown>>(
 	trials: readonly T[],
-	{ directions, objective = 0 }: { directions: readonly Direction[]; objective?: number },
+	{
+		directions,
+		objective = 0,
+		anyStep = false,
+	}: { directions: readonly Direction[]; objective?: number; anyStep?: boolean },
 ): Ranking<T> {
 	const lossOf = (trial: T) => toLosses(lastValues(trial) as readonly number[], directions)[objective] as number;
 	const scored = trials.filter((trial) => isCandidate(trial) && trial.rungs.length > 0 && trial.state !== "failed");
-	const order = [...scored].sort((a, b) => lastStep(b) - lastStep(a) || lossOf(a) - lossOf(b) || a.number - b.number);
+	const byStep = (a: T, b: T) => (anyStep ? 0 : lastStep(b) - lastStep(a));
+	const order = [...scored].sort((a, b) => byStep(a, b) || lossOf(a) - lossOf(b) || a.number - b.number);
 	const noise = measureNoise(trials);
 	const best = order[0];
 	if (best === undefined) return { order, ties: [], winner: undefined, noise };
 	const limit = lossOf(best) + (noise?.margin[objective] ?? 0);
 	const costOf = (trial: T) => trial.rungs.at(-1)?.cost ?? Number.POSITIVE_INFINITY;
-	const ties = finalists(trials)
+	const ties = (anyStep ? scored : finalists(trials))
 		.filter((trial) => lossOf(trial) <= limit)
 		.sort((a, b) => compare(costOf(a), costOf(b)) || lossOf(a) - lossOf(b) || a.number - b.number);
 	return { order, ties, winner: ties[0], noise };

@@ -12,7 +12,7 @@ import { type Failure, isFailure, type Outcome, readOutcome } from "./outcome.ts
 import { parseSpace } from "./parse-space.ts";
 import { completePoint, defaultPoint } from "./point.ts";
 import { noPruner, type Pruner } from "./pruners/pruner.ts";
-import { bestTrials, measureNoise, type Noise, type Ranking, rankTrials } from "./ranking.ts";
+import { bestTrials, measureNoise, mostPromising, type Noise, type Ranking, rankTrials } from "./ranking.ts";
 import type { StudyHeader, StudyRecord } from "./records.ts";
 import type { Sampler } from "./samplers/sampler.ts";
 import { tpeSampler } from "./samplers/tpe.ts";
@@ -93,6 +93,11 @@ export interface OptimizeOptions {
 	readonly stopAfterFailures?: number;
 	/** How often the lease on the running trial is renewed, milliseconds; 20 seconds unless said. */
 	readonly heartbeatMs?: number;
+	/**
+	 * Asked before each turn: whether the time has come to begin nothing new, but to bring the paused trials that may still
+	 * win to their whole budget, whatever the pruner would do. Never, unless said.
+	 */
+	readonly finishing?: () => boolean;
 }
 
 /**
@@ -164,6 +169,11 @@ export class Study<S extends Space> {
 	get directions(): readonly Direction[] {
 		return this.#header.directions;
 	}
+	/** The paused trial that `finishing` would go on with; undefined when none may still win. */
+	get mostPromising(): Trial<ParamsOf<S>> | undefined {
+		const trials = this.#state.trials.filter(isCandidate);
+		return mostPromising({ trials, directions: this.directions }) as Trial<ParamsOf<S>> | undefined;
+	}
 	/** As of the last turn of this worker. */
 	get trials(): readonly Trial<ParamsOf<S>>[] {
 		return this.#state.trials as unknown as readonly Trial<ParamsOf<S>>[];
@@ -197,7 +207,9 @@ export class Study<S extends Space> {
 
 	/** The next thing to run. Tell its outcome. Throws STUDY_EXHAUSTED when the sampler has no point left. */
 	async ask(): Promise<ActiveTrial<S>> {
-		const next = await this.#turn((turn) => this.#next(turn, Number.POSITIVE_INFINITY));
+		const next = await this.#turn((turn) =>
+			this.#next(turn, { maxTrials: Number.POSITIVE_INFINITY, finishing: false }),
+		);
 		if (next !== undefined) return this.#activate(next.trial);
 		throw new UserError("STUDY_EXHAUSTED", "The sampler has no point left to try.", {
 			hint: "Every point of the grid was tried. Use more points, or another sampler.",
@@ -217,6 +229,7 @@ export class Study<S extends Space> {
 	 */
 	async *optimize(objective: Objective<S>, options: OptimizeOptions = {}): AsyncGenerator<StudyEvent<ParamsOf<S>>> {
 		const { budgetMs, maxTrials = Number.POSITIVE_INFINITY, stopAfterFailures = 5, heartbeatMs = 20_000 } = options;
+		const finishing = options.finishing ?? (() => false);
 		const endsAt = budgetMs === undefined ? Number.POSITIVE_INFINITY : this.#now() + budgetMs;
 		const stop = stopSignal(options.signal, budgetMs);
 		let best = this.#bestNumbers();
@@ -226,10 +239,11 @@ export class Study<S extends Space> {
 					options.signal?.aborted ? "aborted" : stop.signal.aborted || this.#now() >= endsAt ? "budget" : undefined;
 				const reason = over();
 				if (reason !== undefined) return yield { type: "study-stopped", reason };
-				const next = await this.#turn((turn) => this.#next(turn, maxTrials));
+				const hurry = finishing();
+				const next = await this.#turn((turn) => this.#next(turn, { maxTrials, finishing: hurry }));
 				if (next === undefined) {
 					const exhausted = this.#state.trials.length < maxTrials;
-					return yield { type: "study-stopped", reason: exhausted ? "exhausted" : "trials" };
+					return yield { type: "study-stopped", reason: hurry ? "finished" : exhausted ? "exhausted" : "trials" };
 				}
 				const active = this.#activate(next.trial);
 				const { number, params, fromStep, toStep, checkpoint } = active;
@@ -300,7 +314,10 @@ export class Study<S extends Space> {
 	}
 
 	/** Takes the next run: one that was interrupted, a promotion, a noise repeat, an enqueued point, a new proposal. */
-	#next({ transaction, write }: Turn, maxTrials: number): { trial: Trial; promoted: boolean } | undefined {
+	#next(
+		{ transaction, write }: Turn,
+		{ maxTrials, finishing }: { maxTrials: number; finishing: boolean },
+	): { trial: Trial; promoted: boolean } | undefined {
 		const { trials } = this.#state;
 		const leased = transaction.leased();
 		const orphan = trials.find(({ state, number }) => state === "running" && !leased.has(number));
@@ -309,14 +326,14 @@ export class Study<S extends Space> {
 			return { trial: orphan, promoted: false };
 		}
 		const context = { trials: trials.filter(isCandidate), directions: this.directions };
-		const promoted = this.#parts.pruner.promote(context);
+		const promoted = finishing ? mostPromising(context) : this.#parts.pruner.promote(context);
 		if (promoted !== undefined) {
 			const toStep = this.#rungs(promoted.bracket).find((step) => step > promoted.toStep) as number;
 			write({ type: "trial-promoted", trial: promoted.number, toStep, at: this.#now() });
 			transaction.lease(promoted.number);
 			return { trial: promoted, promoted: true };
 		}
-		if (trials.length >= maxTrials) return undefined;
+		if (finishing || trials.length >= maxTrials) return undefined;
 		const created = this.#create(context);
 		if (created === undefined) return undefined;
 		write(created);

@@ -10,6 +10,8 @@ import type { QuantizedMatrix } from "../nn/block-quantization.ts";
 import { Session, Tensor } from "../runtime/index.ts";
 import { Rng } from "../util/rng.ts";
 
+export const defaultChunkBytes = 256 * 2 ** 20;
+
 export interface EngineOptions {
 	architecture: AnyArchitecture;
 	config: unknown;
@@ -27,7 +29,7 @@ export interface EngineOptions {
 	recompute?: boolean;
 	dropout?: number;
 	labelSmoothing?: number;
-	/** Largest piece of logits held at once. Default 256 MiB. */
+	/** Largest piece of logits held at once. Default: defaultChunkBytes. */
 	chunkBytes?: number;
 }
 
@@ -154,7 +156,7 @@ class Program {
 	}
 
 	static async create(options: EngineOptions, trainable: ReadonlySet<string>): Promise<Program> {
-		const { architecture, config, maxRows, threads, chunkBytes = 256 * 2 ** 20 } = options;
+		const { architecture, config, maxRows, threads, chunkBytes = defaultChunkBytes } = options;
 		const { vocabulary } = architecture.sizes(config);
 		const chunks = rowChunks({ rows: maxRows, vocabulary, chunkBytes });
 		const graphOptions: TrainingGraphOptions = { trainable, chunks };

@@ -47,6 +47,8 @@ export interface LoopOptions<State extends StreamState = StreamState> {
 	saveSteps?: number;
 	/** Stop after this many evaluations without a better loss. */
 	patience?: number;
+	/** End at this step, evaluated and saved, though everything else follows the whole length. */
+	stopAt?: number;
 	/** Mean validation loss; absent: nothing is held out. */
 	evaluate?: (signal?: AbortSignal) => Promise<number>;
 	/** Judged after the first steps, when it is a new run. */
@@ -95,7 +97,9 @@ export type TrainEvent =
 	| ({ type: "warning"; step: number } & HealthWarning)
 	| { type: "evaluation-done"; step: number; loss: number; best: boolean; trainingLoss?: number }
 	| { type: "checkpoint-saved"; step: number; path: string }
-	| { type: "training-done"; state: TrainState; reason: "finished" | "patience" | "aborted" };
+	| { type: "training-done"; state: TrainState; reason: EndReason };
+
+type EndReason = "finished" | "patience" | "stopped" | "aborted";
 
 /** Trains until the length is reached, patience is lost or the signal aborts; a checkpoint is saved before it returns. */
 export async function* trainLoop<State extends StreamState>(options: LoopOptions<State>): AsyncGenerator<TrainEvent> {
@@ -132,6 +136,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		if (options.patience !== undefined && state.evaluationsSinceBest >= options.patience)
 			return yield* finish("patience");
 		if (plan.done(state)) return yield* finish("finished");
+		if (options.stopAt !== undefined && state.step >= options.stopAt) return yield* finish("stopped");
 		if (signal?.aborted) return yield* finish("aborted");
 
 		const progress = plan.progress(state);
@@ -176,7 +181,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		}
 		state.step++;
 		state.stream = stream.state;
-		const last = plan.done(state);
+		const last = plan.done(state) || state.step === options.stopAt;
 		const atEvaluation = options.evalSteps ? state.step % options.evalSteps === 0 : batch.endsEpoch;
 		state.evaluationDue = options.evaluate !== undefined && (atEvaluation || last);
 		saveDue = last || (options.saveSteps ? state.step % options.saveSteps === 0 : atEvaluation);
@@ -198,7 +203,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			yield { type: "warning", step: state.step, ...warning };
 	}
 
-	async function* finish(reason: "finished" | "patience" | "aborted"): AsyncGenerator<TrainEvent> {
+	async function* finish(reason: EndReason): AsyncGenerator<TrainEvent> {
 		yield* save();
 		yield { type: "training-done", state, reason };
 	}

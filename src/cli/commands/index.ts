@@ -9,6 +9,8 @@ import { finetuneCommand } from "./finetune.ts";
 import { generateCommand } from "./generate.ts";
 import { planCommand } from "./plan.ts";
 import { pretrainCommand } from "./pretrain.ts";
+import { searchCommand } from "./search.ts";
+import { searchWorkerCommand } from "./search-worker.ts";
 import { tokenizerTrainCommand } from "./tokenizer-train.ts";
 
 export const commands: readonly Command[] = [
@@ -16,6 +18,8 @@ export const commands: readonly Command[] = [
 	dataCheckCommand,
 	planCommand,
 	finetuneCommand,
+	searchCommand,
+	searchWorkerCommand,
 	chatCommand,
 	generateCommand,
 	exportCommand,

@@ -75,6 +75,15 @@ export const validationGroup = optionGroup("Data", {
 	}),
 });
 
+export function testGroup<const Share extends number>({ share }: { share: Share }) {
+	return optionGroup("Data", {
+		test: fractionOrFile({
+			default: share as number,
+			help: "held-out data for one last score, by which nothing is chosen: a file, a part of --data, or 0 for none",
+		}),
+	});
+}
+
 /** How long to train; `epochs` is the default, and does not count when `steps` is given. */
 export function runLengthGroup<const Epochs extends number>({ epochs }: { epochs: Epochs }) {
 	return optionGroup("Training", {
@@ -82,6 +91,15 @@ export function runLengthGroup<const Epochs extends number>({ epochs }: { epochs
 		steps: integer({ min: 1, defaultNote: "from --epochs", help: "optimizer updates in all" }),
 	});
 }
+
+export const stopGroup = optionGroup("Training", {
+	stopAt: integer({
+		min: 1,
+		unit: "steps",
+		defaultNote: "the end",
+		help: "end at this step, though rate and batch follow the whole length",
+	}),
+});
 
 export const batchGroup = optionGroup("Training", {
 	batchSize: integer({ min: 1, default: 8, unit: "sequences", help: "conversations a micro-step" }),

@@ -25,10 +25,13 @@ import {
 	savedModelGroup,
 	scheduleGroup,
 	seedGroup,
+	stopGroup,
+	testGroup,
 	textDataGroup,
 	validationGroup,
 } from "./groups.ts";
-import { boolean, choice, integer, number, path, paths, ramp, text } from "./option.ts";
+import { boolean, choice, duration, integer, list, number, path, paths, ramp, text, texts } from "./option.ts";
+import { searchObjectives } from "./recipe.ts";
 import { optionGroup, optionTable } from "./table.ts";
 
 const lengthOrSteps = [["epochs", "steps"]] as const;
@@ -40,7 +43,9 @@ export const finetuneOptions = optionTable({ job: "finetune", exclusive: lengthO
 	lengthGroup,
 	lossOfRowsGroup,
 	validationGroup,
+	testGroup({ share: 0 }),
 	runLengthGroup({ epochs: 3 }),
+	stopGroup,
 	batchGroup,
 	regularisationGroup,
 	freezeGroup,
@@ -88,6 +93,7 @@ export const pretrainOptions = optionTable({ job: "pretrain", exclusive: lengthO
 	lossOfRowsGroup,
 	validationGroup,
 	runLengthGroup({ epochs: 1 }),
+	stopGroup,
 	batchGroup,
 	regularisationGroup,
 	seedGroup,
@@ -99,6 +105,84 @@ export const pretrainOptions = optionTable({ job: "pretrain", exclusive: lengthO
 	machineGroup,
 	memoryGroup,
 	forceGroup,
+]);
+
+export const searchOptions = optionTable({ job: "search", exclusive: lengthOrSteps }, [
+	modelGroup,
+	dialogueDataGroup,
+	columnsGroup,
+	lengthGroup,
+	lossOfRowsGroup,
+	validationGroup,
+	testGroup({ share: 0.1 }),
+	optionGroup("Search", {
+		budget: duration({
+			defaultNote: "30m, unless --trials is given",
+			help: "time for everything, as in 90s, 30m or 2h",
+		}),
+		trials: integer({ min: 1, unit: "trials", defaultNote: "as many as the budget allows", help: "settings to try" }),
+		space: path({
+			help: "what to search, in YAML: names of options with ranges or choices; anything else keeps its value",
+		}),
+		vary: texts({
+			placeholder: "NAME=RANGE",
+			help: "search this option, too: learning-rate=1e-5..1e-2:log, batch-size=4..64:log or optimizer=adamw,sgd",
+		}),
+		objective: list({
+			choices: searchObjectives,
+			default: ["quality"],
+			help: "what counts: quality (held-out loss), latency (of a token) or size (in memory); the first one decides",
+		}),
+		sampler: choice(["tpe", "gp", "sobol", "random"], { default: "tpe", help: "who proposes settings" }),
+		pruner: choice(["asha", "hyperband", "median", "none"], {
+			default: "asha",
+			help: "who stops or pauses the trials that lose",
+		}),
+		evaluations: integer({
+			min: 1,
+			default: 9,
+			unit: "evaluations",
+			help: "times a whole trial is evaluated; asha pauses it after 1, 3, 9, ... of them",
+		}),
+		noiseSeeds: integer({
+			min: 0,
+			default: 3,
+			unit: "seeds",
+			help: "runs of the default settings that measure what luck does; 0 for none",
+		}),
+		keepTrials: integer({
+			min: 1,
+			default: 8,
+			unit: "trials",
+			help: "trials whose checkpoints are kept; another one starts anew if it is wanted after all",
+		}),
+		baseline: boolean({ default: false, help: "then run random search with the same budget, for comparison" }),
+		workers: integer({
+			min: 1,
+			default: 1,
+			unit: "processes",
+			help: "processes that share the study (attune search worker), each with its part of the threads",
+		}),
+	}),
+	runLengthGroup({ epochs: 3 }),
+	batchGroup,
+	regularisationGroup,
+	freezeGroup,
+	seedGroup,
+	optimizerGroup,
+	scheduleGroup,
+	loraGroup,
+	outputGroup,
+	resumeGroup,
+	machineGroup,
+	memoryGroup,
+	forceGroup,
+]);
+
+export const searchWorkerOptions = optionTable({ job: "search worker" }, [
+	optionGroup("Search", {
+		study: path({ required: true, placeholder: "DIR", help: "the directory of a search that is running" }),
+	}),
 ]);
 
 export const tokenizerTrainOptions = optionTable({ job: "tokenizer train" }, [
@@ -233,6 +317,8 @@ export const optionTables = {
 	export: exportOptions,
 	plan: planOptions,
 	benchRamp: benchRampOptions,
+	search: searchOptions,
+	searchWorker: searchWorkerOptions,
 	demo: demoOptions,
 };
 

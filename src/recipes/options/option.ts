@@ -14,7 +14,8 @@ export type OptionKind =
 	| "list"
 	| "fraction-or-file"
 	| "pairs"
-	| "ramp";
+	| "ramp"
+	| "duration";
 
 /** Whether a value is always there after resolving: from a default, by insisting, or not. */
 export type Presence = "default" | "required" | "optional";
@@ -223,6 +224,23 @@ export function ramp<const S extends Settings<BatchRamp>>(
 		placeholder: "FROM:TO@PART",
 		expected: "FROM:TO@PART as in 8:64@0.3, FROM at most TO, PART above 0 and at most 1",
 		parse: (raw) => (typeof raw === "string" ? rampFromText(raw) : rampFromObject(raw)),
+	});
+}
+
+const unitSeconds = { s: 1, m: 60, h: 3600 } as const;
+
+/** A time in seconds; `90s`, `30m`, `1.5h` on the command line. */
+export function duration<const S extends Settings<number>>(
+	settings: S,
+): Option<number, PresenceOf<S>, number | string> {
+	return make("duration", settings, {
+		placeholder: "TIME",
+		expected: "a time above 0 with its unit, as in 90s, 30m or 2h",
+		parse: (raw) => {
+			const text = typeof raw === "string" ? /^(\d+\.?\d*|\.\d+)([smh])$/.exec(raw.trim()) : null;
+			const seconds = text ? Number(text[1]) * unitSeconds[text[2] as keyof typeof unitSeconds] : raw;
+			return inRange(typeof seconds === "number" ? seconds : undefined, { above: 0 });
+		},
 	});
 }
 

@@ -73,6 +73,13 @@ function flagTexts(option: Option): fc.Arbitrary<[raw: unknown, value: unknown]>
 				.map((extra) => [...(option.choices ?? []).slice(0, 2), ...extra])
 				.chain((keys) => fc.tuple(...keys.map((key) => word.map((name) => [key, name] as const))))
 				.map((entries) => [entries.map((entry) => entry.join("=")).join(","), Object.fromEntries(entries)]);
+		case "duration":
+			return fc
+				.tuple(
+					fc.integer({ min: 1, max: 999 }),
+					fc.constantFrom(["s", 1] as const, ["m", 60] as const, ["h", 3600] as const),
+				)
+				.map(([count, [unit, seconds]]) => [`${count}${unit}`, count * seconds]);
 		case "ramp":
 			return fc
 				.tuple(fc.integer({ min: 1, max: 99 }), fc.integer({ min: 1, max: 99 }), fc.integer({ min: 1, max: 100 }))

@@ -1,4 +1,4 @@
-// What a recipe is, seen from outside: options in, events out. Types only; the command line shows the events, the server
+// What a recipe is, seen from outside: options in, events out. The command line shows the events, the server
 // streams them, a program reads them. Every recipe may be stopped through a signal: it then writes what it needs to be
 // resumed and returns.
 import type { LedgerReport } from "../../data/ledger.ts";
@@ -62,6 +62,8 @@ export interface RunReport {
 	skippedSteps?: number;
 	validationLossBefore?: number;
 	validationLossAfter?: number;
+	/** Of the result, on held-out data by which nothing was chosen. */
+	testLoss?: number;
 	bestStep?: number;
 	/** Losses by step, thinned out. */
 	curve?: {
@@ -74,8 +76,10 @@ export interface RunReport {
 	next?: readonly string[];
 }
 
-/** What a search makes better: held-out loss, milliseconds a token, bytes of the model. All are minimized. */
-export type SearchObjective = "quality" | "latency" | "size";
+/** What a search makes better: held-out loss, milliseconds a token, bytes of the model in memory. All are minimized. */
+export const searchObjectives = ["quality", "latency", "size"] as const;
+
+export type SearchObjective = (typeof searchObjectives)[number];
 
 /** A trial of a search as people read it. */
 export interface TrialSummary {
@@ -132,7 +136,7 @@ export type RecipeEvent =
 	| {
 			type: "data-read";
 			files: readonly string[];
-			use: "training" | "validation" | "check";
+			use: "training" | "validation" | "test" | "check";
 			shape?: DataShape;
 			ledger: LedgerReport;
 	  }

@@ -1,0 +1,187 @@
+// Hyper-parameter search: the best model for these data on this machine within a budget of minutes. The study (src/search)
+// decides what to try; each trial is a fine-tuning that can pause; the winner's best checkpoint becomes the result.
+
+import { join } from "node:path";
+import { describePlatform, hashFiles, type Manifest } from "../checkpoint/manifest.ts";
+import { assertOutputFree, createRun, openRun, type RunDirectory } from "../checkpoint/run-directory.ts";
+import { parameterCount, sizeOf } from "../models/model.ts";
+import { ORT_VERSION, physicalCores } from "../runtime/index.ts";
+import { journalStorage, readStudy } from "../search/index.ts";
+import { UserError } from "../util/errors.ts";
+import { packageVersion } from "../util/package-root.ts";
+import { dataEvents, dataFiles } from "./finetune.ts";
+import { resolveModelReference } from "./model-reference.ts";
+import { searchOptions } from "./options/jobs.ts";
+import type { Recipe, RecipeEvent, SearchObjective } from "./options/recipe.ts";
+import type { OptionRecord } from "./options/resolve.ts";
+import { assertFits, planOfRun } from "./plan-summary.ts";
+import { runBaseline } from "./search/baseline.ts";
+import { conclude, replayed, reportOf } from "./search/result.ts";
+import { finetuneValues, spaceOf } from "./search/settings.ts";
+import { journalFile, searchFiles, writeWorkOrder } from "./search/study-files.ts";
+import { type SearchValues, StudyRun, type StudyRunOptions } from "./search/study-run.ts";
+import { planTrial } from "./search/trial-run.ts";
+import { workOrder } from "./search/work-order.ts";
+import { type FinetuneValues, type Setting, Workbench } from "./search/workbench.ts";
+import { changedFilesOf, setUp } from "./setup.ts";
+import { hashModel } from "./training-run.ts";
+
+const defaultBudgetSeconds = 30 * 60;
+/** Searches settings of `finetune` and writes a run directory; see `attune search --help` for the options. */
+export const search: Recipe<typeof searchOptions> = async function* (options, context = {}) {
+	const startedAt = Date.now();
+	const { signal } = context;
+	const abortable = signal ? { signal } : {};
+	const setup = await setUp(searchOptions, { options, context });
+	const { directory, previous, record } = setup;
+	const threads = setup.values.threads ?? Math.max(1, Math.floor(physicalCores() / setup.values.workers));
+	const values = { ...setup.values, threads };
+	record.threads = { value: threads, origin: record.threads?.origin ?? "default" };
+	checkHeldOut(values);
+	if (!previous) await assertOutputFree(directory, { overwrite: values.overwrite });
+	const modelDirectory = yield* resolveModelReference(values.model, abortable);
+	const plain = finetuneValues(values, { output: directory });
+	const bench = await Workbench.open(modelDirectory, plain, abortable);
+	let run: RunDirectory | undefined;
+	let main: StudyRun | undefined;
+	try {
+		yield* dataEvents(bench.dialogues.report, values);
+		const data = await hashFiles(dataFiles(values), abortable);
+		const base = await hashModel(modelDirectory, values.model);
+		changedFilesOf(previous, { data, base, allowed: [] });
+		const usual: FinetuneValues = { ...plain, learningRate: await bench.learningRate(plain) };
+		const first = await bench.setUp(usual);
+		const forecast = await forecastOf(first, values.evaluations);
+		yield { type: "plan-made", plan: forecast };
+		if (!values.force) assertFits(forecast);
+
+		const budget = values.budget ?? (values.trials === undefined ? defaultBudgetSeconds : undefined);
+		const composed = await spaceOf(values, {
+			record,
+			usual,
+			bench,
+			budget,
+			epochSeconds: forecast.secondsPerEpoch ?? 0,
+		});
+		const fixed = finetuneValues({ ...usual, ...composed.fixed }, { output: directory });
+		const spent = { training: 0, evaluating: 0 };
+		const clock = timer(spent);
+		const before = await clock("evaluating", () => lossesOf(bench, first, signal));
+		run = previous
+			? await openRun(directory)
+			: await createRun(directory, {
+					manifest: manifestOf({ record, data, base, first, seed: values.seed }),
+					overwrite: values.overwrite,
+					alsoWrites: searchFiles,
+				});
+		const known = readStudy(journalStorage(join(directory, journalFile)));
+		const space = known?.space ?? composed.space;
+		const studyOptions: StudyRunOptions = { directory, bench, space, fixed, values, threads };
+		main = await StudyRun.open(studyOptions);
+		Object.assign(main.spent, spent);
+		const order = workOrder({ budget, values, startedAt, study: main, resumed: previous !== undefined && options.budget === undefined });
+		await writeWorkOrder(directory, order);
+		yield {
+			type: "search-started",
+			directory,
+			objectives: values.objective as SearchObjective[],
+			space,
+			trials: main.study.trials.map((trial) => (main as StudyRun).summary(trial)),
+			...(budget !== undefined && { budgetSeconds: ((order.endsAt as number) - startedAt) / 1000 }),
+			baseline: values.baseline,
+		};
+		yield* noted(run, main.work({ ...order, signal }));
+		if (signal?.aborted) return;
+		const won = await conclude(main, { bench, directory, values, signal });
+		const baselines = replayed(main);
+		if (values.baseline) {
+			const random = await runBaseline(studyOptions, { startedAt: Date.now(), budget, values });
+			try {
+				yield* noted(run, random.work);
+				if (signal?.aborted) return;
+				baselines.unshift(await random.result(signal));
+			} finally {
+				await random.close();
+			}
+		}
+		const report = reportOf(main, { won, before, baselines, directory, startedAt });
+		await run.writeFile("report.json", `${JSON.stringify(report, null, "\t")}\n`);
+		const done: RecipeEvent = { type: "search-done", directory, report };
+		run.appendEvent({ ...done });
+		yield done;
+	} finally {
+		await main?.close();
+		await bench.dispose();
+		run?.close();
+	}
+};
+
+function checkHeldOut({ validation }: Pick<SearchValues, "validation">): void {
+	if (validation !== 0) return;
+	throw new UserError("OPTION_CONFLICT", "A search needs held-out data to choose by.", {
+		where: "--validation",
+		expected: "a file, or a fraction above 0",
+		found: "0",
+	});
+}
+
+async function forecastOf(setting: Setting, evaluations: number) {
+	const { values, model, trainable, parts } = setting;
+	const { steps } = planTrial(values, setting, evaluations);
+	// The stream is read: it is one of its own.
+	const stream = parts.restoreStream(parts.stream.state);
+	return planOfRun({ ...parts, values, model, trainable, steps, stream });
+}
+
+async function lossesOf(bench: Workbench, setting: Setting, signal: AbortSignal | undefined) {
+	const { validation, test } = setting.parts;
+	const validationLoss = await bench.evaluate(setting, validation ?? (() => []), signal);
+	return { validationLoss, ...(test && { testLoss: await bench.evaluate(setting, test, signal) }) };
+}
+
+function timer(spent: { training: number; evaluating: number }) {
+	return async <T>(kind: keyof typeof spent, work: () => Promise<T>): Promise<T> => {
+		const start = performance.now();
+		try {
+			return await work();
+		} finally {
+			spent[kind] += (performance.now() - start) / 1000;
+		}
+	};
+}
+
+function manifestOf({
+	record,
+	data,
+	base,
+	first: { model, trainable },
+	seed,
+}: Pick<Manifest, "base" | "seed"> & { record: OptionRecord; data: Manifest["data"]; first: Setting }): Manifest {
+	const { architecture, config } = model;
+	const trained = architecture.parameters(config).filter(({ name }) => trainable.has(name));
+	return {
+		tool: "attune",
+		format: 1,
+		recipe: searchOptions.job,
+		createdAt: new Date().toISOString(),
+		seed,
+		options: record as Manifest["options"],
+		versions: { attune: packageVersion(), node: process.version, onnxruntime: ORT_VERSION },
+		platform: describePlatform(),
+		base,
+		data: [...data],
+		parameters: {
+			total: parameterCount(architecture, config),
+			trained: trained.reduce((sum, spec) => sum + sizeOf(spec), 0),
+		},
+		changes: [],
+	};
+}
+
+/** Writes what became of each trial into the run's log, on the way to the caller. */
+async function* noted(run: RunDirectory, events: AsyncIterable<RecipeEvent>): AsyncGenerator<RecipeEvent> {
+	for await (const event of events) {
+		if (event.type !== "trial-advanced") run.appendEvent({ ...event });
+		yield event;
+	}
+}
