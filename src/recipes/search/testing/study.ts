@@ -36,7 +36,9 @@ function lossOf(params: Params, { seed, part }: { seed: number; part: number }):
 	const size = Math.log2((params.batchSize as number) / 1024);
 	const noise = Math.sin(1e4 * (distance + seed + size)) * 0.012;
 	const settled = 1.9 + 0.5 * distance ** 2 + 0.03 * size ** 2 + (sgd ? 0.35 : 0) + (params.dropout as number);
-	return settled + (params.lrSchedule === "constant" ? 0.08 : 0) + 0.35 / (9 * part * (params.epochs as number)) + noise;
+	return (
+		settled + (params.lrSchedule === "constant" ? 0.08 : 0) + 0.35 / (9 * part * (params.epochs as number)) + noise
+	);
 }
 
 export interface ExampleOptions {
