@@ -9,9 +9,12 @@ export function section(title: string, lines: readonly string[]): string[] {
 
 export const list = (lines: readonly string[]) => (lines.length === 0 ? [] : [...lines.map((line) => `- ${line}`), ""]);
 
+/** A bar that no backslash escapes: one before which there are none, or two, or four. */
+const bareBar = /(?<=(?<!\\)(?:\\\\)*)\|/g;
+
 /** Cells may hold text that `inline` has escaped already. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-	const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replace(/(?<!\\)\|/g, "\\|")).join(" | ")} |`;
+	const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replace(bareBar, "\\|")).join(" | ")} |`;
 	return [row(head), `|${"---|".repeat(head.length)}`, ...rows.map(row)];
 }
 

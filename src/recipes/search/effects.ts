@@ -25,7 +25,7 @@ export function summarizeEffect(
 	let first = means.indexOf(lowest);
 	let last = first;
 	const limit = lowest + goodPart * (highest - lowest);
-	const isGood = (at: number) => (means[at] ?? Number.POSITIVE_INFINITY) <= limit;
+	const isGood = (at: number) => at in means && (means[at] as number) <= limit;
 	while (ordered && isGood(first - 1)) first--;
 	while (ordered && isGood(last + 1)) last++;
 	return { lowest, highest, best: [effect[first]?.value as Choice, effect[last]?.value as Choice] };

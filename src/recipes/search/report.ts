@@ -81,7 +81,7 @@ function markdown(source: SearchReportSource): string {
 		...section("Failed trials", failureLines(study)),
 		...section("Time", timeLines(report)),
 		...section("The winner's settings", winnerLines(report)),
-		...section("Commands", list(report.next.map((line) => `\`${line}\``))),
+		...section("Commands", list(report.next.map((line) => `\`${line.replace(/\s+/g, " ")}\``))),
 		...section("Options of this search", optionLines(options)),
 	].join("\n");
 }

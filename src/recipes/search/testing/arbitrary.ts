@@ -94,7 +94,7 @@ export const anyReport: fc.Arbitrary<SearchReport> = anyObjectives.chain((object
 				trials: fc.nat(),
 				noise: fc.record({ deviation: number, margin: number, seeds: fc.nat() }),
 				ties: some,
-				winner: fc.tuple(trial, oddText).map(([one, config]) => ({ ...one, config })),
+				winner: fc.tuple(trial, oddText).map(([one, config]) => ({ ...one, config: config.replace(/\s/g, "_") })),
 				front: some,
 				validationLoss: pair,
 				testLoss: pair,

@@ -65,7 +65,7 @@ export async function exampleSearch({ trials = 30, objectives = ["quality"] }: E
 		({ params, trial, fromStep, toStep }) => {
 			now += 5000 * (toStep - fromStep) * (params.epochs as number);
 			if ((params["learningRate.sgd"] ?? 0) > 0.5) throw new Error("the loss became NaN at step 12");
-			if (params.batchSize > 7000) throw new Error("out of memory: 3.1 GiB needed, 2.0 GiB free | try less");
+			if (params.batchSize > 3400) throw new Error("out of memory: 3.1 GiB needed, 2.0 GiB free | try less");
 			const quality = lossOf(params, { seed: trial.seed, part: toStep / 9 });
 			const latency = 12 + 4 * params.dropout + params.batchSize / 4096;
 			const value = objectives.map((one) => ({ quality, latency, size: 5e8 - 1e9 * params.weightDecay })[one]);
