@@ -98,7 +98,8 @@ function trainedCell({ number, state, trained, target, origin }: TrialSummary, s
 	if (state === "pruned") return `${rungName(trained, parts)} pruned`;
 	if (state !== "running") return rungName(trained, parts);
 	const at = search.steps.get(number);
-	const part = at === undefined ? 0 : at.step / at.steps;
+	// The bar is full where the trial pauses next.
+	const part = at === undefined ? 0 : at.step / at.steps / target;
 	const full = Number.isFinite(part) ? Math.round(Math.min(1, Math.max(0, part)) * barWidth) : 0;
 	const goal = origin === "noise" ? "noise" : target >= 1 ? "whole" : rungName(target, parts);
 	return `${"⣿".repeat(full)}${"⣀".repeat(barWidth - full)} ${goal}`;

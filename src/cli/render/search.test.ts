@@ -56,7 +56,7 @@ const events: RecipeEvent[] = [
 	changed(trial(2, { state: "failed", reason: "out of memory", trained: 0 })),
 	changed(trial(4, { settings: { optimizer: "sgd", "learningRate.sgd": 0.25 }, values: [2.2] })),
 	changed(running),
-	{ type: "trial-advanced", trial: 3, step: 20, steps: 40, loss: 2.7654, secondsLeft: 723 },
+	{ type: "trial-advanced", trial: 3, step: 10, steps: 60, loss: 2.7654, secondsLeft: 723 },
 ];
 const stateAfter = (some: readonly RecipeEvent[]) =>
 	some.reduce<RunningSearch | undefined>(afterEvent, undefined) as RunningSearch;
@@ -71,7 +71,7 @@ test("trials in order, with rung, progress, time and settings; where the search 
 		"   2  failed               13s  1.4e-4         adamw",
 		"",
 		"best so far  trial 1, loss 2.1000: learning-rate 9.6e-5, optimizer adamw",
-		"now          trial 3, step 20/40, training loss 2.7654",
+		"now          trial 3, step 10/60, training loss 2.7654",
 		"trials       5: 2 paused, 1 done, 1 failed, 1 running",
 		"time left    12m 3s of 30m 0s, then random search for comparison",
 	]);
@@ -185,7 +185,7 @@ test("on a terminal: one table that stays, failures above it, the result on stdo
 	expect(lines[1]).toContain("trial 2 failed: out of memory");
 	expect(lines[2]).toMatch(/^ +# {2}trained/);
 	expect(lines.filter((line) => line.includes("best so far"))).toHaveLength(1);
-	expect(lines.filter((line) => line.startsWith("now "))[0]).toContain("step 20/40");
+	expect(lines.filter((line) => line.startsWith("now "))[0]).toContain("step 10/60");
 	expect(errText).not.toContain("\u001b[36m");
 	expect(outText).toContain("seed noise");
 });
@@ -218,7 +218,7 @@ test("elsewhere: a line when a trial changes, and progress now and then", () => 
 		"trial 4 paused at 1/9  2.2000  13s  15m 0s left",
 		"trial 3 trains to 1/3  13s  learning-rate 1.9e-4, optimizer adamw  15m 0s left",
 	]);
-	expect(errText).toContain("trial 3, step 20/40  loss 2.7654  12m 3s left");
+	expect(errText).toContain("trial 3, step 10/60  loss 2.7654  12m 3s left");
 });
 
 test("quiet: the result alone; json: the events alone", () => {

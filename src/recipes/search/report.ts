@@ -284,7 +284,7 @@ function winnerLines({ winner }: SearchReport): string[] {
 		"The same model again, to the byte:",
 		"",
 		"```",
-		`attune finetune --config ${shellWord(winner.config)}`,
+		`attune finetune --config ${shellWord(winner.config)} --output DIR`,
 		"```",
 		"",
 	];
