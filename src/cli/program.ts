@@ -21,6 +21,8 @@ export function buildProgram(
 		.version(version, "--version", "print the version")
 		.helpOption("-h, --help", "print this help")
 		.helpCommand(false)
+		// A command may have others below it: what follows their words is theirs, flags of the same name too.
+		.enablePositionalOptions()
 		.exitOverride()
 		.configureOutput({
 			writeOut: (text) => terminal.stdout.write(text),
@@ -34,7 +36,7 @@ export function buildProgram(
 	for (const command of commands) {
 		const words = command.words.split(" ");
 		const parent = words.slice(0, -1).reduce((above, word) => subcommand(above, word), program as Commander);
-		addCommand(parent.command(words.at(-1) as string), { command, onCommand });
+		addCommand(subcommand(parent, words.at(-1) as string), { command, onCommand });
 	}
 	return program;
 }
@@ -52,6 +54,7 @@ function subcommand(above: Commander, word: string): Commander {
 			.command(word)
 			.description(parentSummaries[word] ?? "")
 			.helpCommand(false)
+			.enablePositionalOptions()
 	);
 }
 

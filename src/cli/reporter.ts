@@ -1,11 +1,14 @@
 // Shows the events of a recipe: results on stdout, the rest on stderr, in one of three ways: for people, quiet, or JSON
-// Lines. It remembers the losses, to draw their curve when the run is done.
+// Lines. It remembers the losses, to draw their curve when the run is done, and a search, to show it as a live table.
 import type { RecipeEvent } from "../recipes/options/recipe.ts";
 import { chartLines, type Series } from "./render/chart.ts";
 import { renderEvent, type View } from "./render/events.ts";
+import { Live } from "./render/live.ts";
 import { Progress } from "./render/progress.ts";
+import { afterEvent, type RunningSearch } from "./render/search-state.ts";
+import { searchTableLines } from "./render/search-table.ts";
 import { paintFor } from "./render/style.ts";
-import { defaultColumns, type Terminal } from "./terminal.ts";
+import { defaultColumns, defaultRows, type Terminal } from "./terminal.ts";
 
 export interface ReporterOptions {
 	/** Every event as a line of JSON on stdout; warnings also on stderr. */
@@ -20,6 +23,9 @@ export class Reporter {
 	readonly #terminal: Terminal;
 	readonly #options: ReporterOptions;
 	readonly #progress: Progress;
+	readonly #live: Live;
+	/** While one runs and is shown as a table. */
+	#search: RunningSearch | undefined;
 	readonly #view: View;
 	readonly #training: { x: number; y: number }[] = [];
 	readonly #validation: { x: number; y: number }[] = [];
@@ -28,6 +34,7 @@ export class Reporter {
 		this.#terminal = terminal;
 		this.#options = options;
 		this.#progress = new Progress(terminal.stderr, { nowMs: terminal.nowMs });
+		this.#live = new Live(terminal.stderr, { nowMs: terminal.nowMs });
 		this.#view = {
 			paint: paintFor(terminal.stdout, terminal.env),
 			paintNote: paintFor(terminal.stderr, terminal.env),
@@ -38,12 +45,14 @@ export class Reporter {
 	show(event: RecipeEvent): void {
 		const { json, quiet } = this.#options;
 		const { results = [], notes = [], progress, stream } = renderEvent(event, this.#view);
-		if (event.type === "warning" || !(quiet || json)) this.note(notes);
+		const isInTable = event.type === "trial-changed" && event.trial.state !== "failed" && this.#search !== undefined;
+		if (event.type === "warning" || !(quiet || json || isInTable)) this.note(notes);
 		if (json) {
 			this.#terminal.stdout.write(`${JSON.stringify(event)}\n`);
 			return;
 		}
 		this.#remember(event);
+		if (this.#showLive(event)) return;
 		if (stream !== undefined) this.#terminal.stdout.write(stream);
 		if (progress !== undefined && !quiet) this.#progress.show(progress);
 		if (event.type === "run-done" && !quiet) this.#drawCurve();
@@ -54,17 +63,44 @@ export class Reporter {
 	note(lines: readonly string[]): void {
 		if (lines.length === 0) return;
 		this.#progress.clear();
-		for (const line of lines) this.#terminal.stderr.write(`${line}\n`);
+		if (this.#search !== undefined) this.#live.print(lines);
+		else for (const line of lines) this.#terminal.stderr.write(`${line}\n`);
 	}
 
-	/** The last line of progress stays on the screen. */
+	/** The last line of progress, or the table, stays on the screen. */
 	finish(): void {
 		this.#progress.finish();
+		if (this.#search !== undefined) this.#live.finish();
+		this.#search = undefined;
+	}
+
+	/** Whether the event is told by the table. */
+	#showLive(event: RecipeEvent): boolean {
+		const { stderr, env } = this.#terminal;
+		if (!stderr.isTTY || env.TERM === "dumb" || this.#options.quiet) return false;
+		const search = afterEvent(this.#search, event);
+		if (search === undefined) {
+			if (this.#search !== undefined) this.finish();
+			return false;
+		}
+		if (search === this.#search) return false;
+		if (this.#search === undefined) this.#progress.clear();
+		this.#search = search;
+		this.#live.show(() =>
+			// The last column and the last line stay free: some terminals wrap when they are written, and the cursor needs a place.
+			searchTableLines(search, {
+				columns: (stderr.columns || defaultColumns) - 1,
+				rows: (stderr.rows || defaultRows) - 1,
+				paint: this.#view.paintNote,
+			}),
+		);
+		return true;
 	}
 
 	#print(lines: readonly string[]): void {
 		if (lines.length === 0) return;
 		this.#progress.clear();
+		this.#live.clear();
 		for (const line of lines) this.#terminal.stdout.write(`${line}\n`);
 	}
 

@@ -6,6 +6,7 @@ export interface OutputStream {
 	write(text: string): unknown;
 	isTTY?: boolean | undefined;
 	columns?: number | undefined;
+	rows?: number | undefined;
 }
 
 /** The part of `process` that tells about Ctrl-C and ends everything. */
@@ -27,6 +28,7 @@ export interface Terminal {
 }
 
 export const defaultColumns = 80;
+export const defaultRows = 24;
 
 export const exitCodes = { done: 0, failed: 1, wrongUsage: 2, interrupted: 130 } as const;
 

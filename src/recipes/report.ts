@@ -6,6 +6,7 @@ import type { RunDirectory } from "../checkpoint/run-directory.ts";
 import type { LedgerReport } from "../data/ledger.ts";
 import { axes, dot, type Frame, HEIGHT, path, scaleFor, svg, text, WIDTH } from "../search/plots/svg.ts";
 import { advise } from "./advice.ts";
+import { inline, list, optionLines, section, table } from "./markdown.ts";
 import type { EventOf, PlanSummary, RecipeEvent, RunReport } from "./options/recipe.ts";
 
 export interface ReportSource {
@@ -144,7 +145,7 @@ function markdown(report: FullReport): string {
 				"",
 			]),
 		),
-		...section("Settings", settingLines(report.settings)),
+		...section("Settings", optionLines(report.settings)),
 	].join("\n");
 }
 
@@ -170,31 +171,6 @@ function dataLines(ledger: LedgerReport): string[] {
 		),
 		"",
 	];
-}
-
-function settingLines(settings: Manifest["options"]): string[] {
-	const rows = Object.entries(settings).map(([name, { value, origin }]): string[] => [
-		name,
-		value === null ? "" : `\`${JSON.stringify(value)}\``,
-		origin,
-	]);
-	return [...table(["option", "value", "from"], rows), ""];
-}
-
-function section(title: string, lines: readonly string[]): string[] {
-	return lines.length === 0 ? [] : [`## ${title}`, "", ...lines];
-}
-
-const list = (lines: readonly string[]) => (lines.length === 0 ? [] : [...lines.map((line) => `- ${line}`), ""]);
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-	const row = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-	return [row(head), `|${"---|".repeat(head.length)}`, ...rows.map(row)];
-}
-
-/** Text of people and models on one line, without meaning to Markdown. */
-function inline(text: string): string {
-	return text.replace(/\s+/g, " ").replace(/[\\`*_<>[\]#|]/g, "\\$&");
 }
 
 const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;

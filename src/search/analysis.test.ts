@@ -238,4 +238,26 @@ describe("plots", () => {
 		check(slicesPlot(equal.snapshot));
 		check(parallelPlot(equal.snapshot));
 	});
+
+	test("labels are round numbers, and take turns on two lines where they would run into each other", () => {
+		const space = {
+			size: int({ low: 256, high: 8192, log: true }),
+			schedule: categorical(["cosine", "constant", "inverse-sqrt", "linear"]),
+			other: categorical(["a", "b"]),
+		};
+		const trials = ["cosine", "linear"].map((schedule, i) =>
+			doneTrial(i, { size: 300 + i, schedule, other: "a" }, [i]),
+		);
+		const picture = slicesPlot({ space, trials, directions: ["minimize"] });
+		const heightOf = (label: string) => Number(new RegExp(` y="([\\d.]+)"[^>]*>${label}<`).exec(picture)?.[1]);
+		expect([500, 1000, 2000, 5000].map((tick) => Number.isFinite(heightOf(`${tick}`)))).toEqual([
+			true,
+			true,
+			true,
+			true,
+		]);
+		expect(heightOf("constant") - heightOf("cosine")).toBe(14);
+		expect(heightOf("inverse-sqrt")).toBe(heightOf("cosine"));
+		expect(heightOf("a")).toBe(heightOf("b"));
+	});
 });

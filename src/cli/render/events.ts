@@ -5,6 +5,7 @@ import type { EventOf, RecipeEvent } from "../../recipes/options/recipe.ts";
 import { formatBytes, formatCount, formatLoss, formatRate, formatSeconds, formatShortCount } from "./format.ts";
 import type { ProgressLine } from "./progress.ts";
 import { rowLines } from "./rows.ts";
+import { searchResultLines, trialLine } from "./search-result.ts";
 import type { Paint } from "./style.ts";
 import { pairLines, tableLines } from "./table.ts";
 import { printable } from "./width.ts";
@@ -95,24 +96,24 @@ const renderers = {
 		notes: [paintNote("dim", `${tokens} tokens, ${tokensPerSecond.toFixed(1)} tok/s, ended by ${finishReason}`)],
 	}),
 	"file-written": ({ path, bytes }) => ({ results: [`${path}  ${formatBytes(bytes)}`] }),
-	"search-started": ({ directory, trials, budgetSeconds }, { paintNote }) => ({
+	"search-started": ({ directory, objectives, trials, budgetSeconds }, { paintNote }) => ({
 		notes: [
-			`${paintNote("bold", "search")}: ${directory}${trials.length > 0 ? `, ${trials.length} trials so far` : ""}${budgetSeconds === undefined ? "" : `, ${formatSeconds(budgetSeconds)} left`}`,
+			`${paintNote("bold", "search")}: ${directory}, by ${objectives.join(", ")}${trials.length > 0 ? `, ${trials.length} trials so far` : ""}${budgetSeconds === undefined ? "" : `, ${formatSeconds(budgetSeconds)} left`}`,
 		],
 	}),
-	"trial-changed": ({ trial }) => ({
-		notes: [`trial ${trial.number}: ${trial.state} ${(trial.values ?? []).map(formatLoss).join(" ")}`],
+	// On a terminal the live table says these (search-table.ts).
+	"trial-changed": (event, { paintNote }) => ({ notes: [trialLine(event, paintNote)] }),
+	"trial-advanced": ({ trial, step, steps, loss, secondsLeft }) => ({
+		progress: {
+			part: step / steps,
+			pieces: [
+				`trial ${trial}, step ${step}/${steps}`,
+				`loss ${formatLoss(loss)}`,
+				...(secondsLeft === undefined ? [] : [`${formatSeconds(secondsLeft)} left`]),
+			],
+		},
 	}),
-	"trial-advanced": ({ trial, step, steps, loss }) => ({
-		progress: { part: step / steps, pieces: [`trial ${trial}, step ${step}/${steps}`, `loss ${formatLoss(loss)}`] },
-	}),
-	"search-done": ({ directory, report }) => ({
-		results: pairLines([
-			["search", directory],
-			["winner", `trial ${report.winner.number}`],
-			["validation loss", `${formatLoss(report.validationLoss.before)} -> ${formatLoss(report.validationLoss.winner)}`],
-		]),
-	}),
+	"search-done": (event, view) => ({ results: searchResultLines(event, view) }),
 	"run-done": ({ directory, report }) => ({
 		results: [
 			...pairLines([

@@ -127,11 +127,12 @@ export class FakeTerminal implements Terminal {
 	constructor({
 		isTTY = false,
 		columns = 80,
+		rows = 24,
 		env = {},
-	}: { isTTY?: boolean; columns?: number; env?: Record<string, string> } = {}) {
+	}: { isTTY?: boolean; columns?: number; rows?: number; env?: Record<string, string> } = {}) {
 		this.stdin = new PassThrough();
-		this.stdout = { write: (text) => this.out.push(text), isTTY, columns };
-		this.stderr = { write: (text) => this.err.push(text), isTTY, columns };
+		this.stdout = { write: (text) => this.out.push(text), isTTY, columns, rows };
+		this.stderr = { write: (text) => this.err.push(text), isTTY, columns, rows };
 		this.env = env;
 		this.signals = Object.assign(new EventEmitter(), { exit: (code: number) => void this.exits.push(code) });
 	}

@@ -115,7 +115,9 @@ export function parallelPlot(study: Study, { objective = 0, valueLabel = "value"
 	const trials = furthestFirst(study, objective);
 	if (trials.length === 0) return emptyPlot(title, "No trial has a value yet.");
 	const names = Object.keys(study.space);
-	const frame = { ...FRAME, left: 60, right: WIDTH - 60, top: 64 };
+	// A column needs room for the labels of the next.
+	const width = Math.max(WIDTH, 150 + names.length * 92);
+	const frame = { ...FRAME, left: 96, right: width - 54, top: 64 };
 	const column = (i: number) => frame.left + ((frame.right - frame.left) * i) / names.length;
 	const rows = (u: number) => frame.bottom - u * (frame.bottom - frame.top);
 	const y = valueScale(
@@ -151,13 +153,16 @@ export function parallelPlot(study: Study, { objective = 0, valueLabel = "value"
 				],
 				"axis",
 			),
-			...ticks.map(({ at, label: l }) => text({ x: column(i) - 5, y: at + 4, anchor: "end", className: "quiet" }, l)),
+			...ticks.map(({ at, label: l }) =>
+				text({ x: column(i) - 5, y: at + 4, anchor: "end", className: "quiet over" }, l),
+			),
 			text({ x: column(i), y: frame.bottom + (i % 2 === 0 ? 22 : 40), anchor: "middle" }, name),
 		];
 	});
 	return svg({
 		title,
-		body: [...lines, ...rulers, text({ x: FRAME.right, y: 48, anchor: "end", className: "quiet" }, "orange: the best")],
+		width,
+		body: [...lines, ...rulers, text({ x: frame.right, y: 48, anchor: "end", className: "quiet" }, "orange: the best")],
 	});
 }
 
@@ -195,11 +200,23 @@ export function slicesPlot(study: Study, options: PlotOptions & { readonly impor
 				: [dot([place(value), y(lastValue(trial, objective))], "c0", { hint, radius: 2.5 })];
 		});
 		const effect = importance?.parameters.find((one) => one.name === name)?.effect ?? [];
-		const curve = path(
-			effect.map(({ value, mean }) => [place(value), Math.min(Math.max(y(mean), frame.top), frame.bottom)] as const),
-			"c1 line",
+		const points = effect.map(
+			({ value, mean }) => [place(value), Math.min(Math.max(y(mean), frame.top), frame.bottom)] as const,
 		);
-		return [axes(frame, { x, y, xLabel: name, ...(i % across === 0 && { yLabel: valueLabel }) }), ...dots, curve];
+		// Choices have no order, so that a line from one to the next would say nothing.
+		const curves =
+			parameter.type === "categorical"
+				? points.map(([at, height]) =>
+						path(
+							[
+								[at - 9, height],
+								[at + 9, height],
+							],
+							"c1 line",
+						),
+					)
+				: [path(points, "c1 line")];
+		return [axes(frame, { x, y, xLabel: name, ...(i % across === 0 && { yLabel: valueLabel }) }), ...dots, ...curves];
 	});
 	if (importance !== undefined) {
 		body.push(text({ x: FRAME.right, y: 48, anchor: "end", className: "quiet" }, "orange: average effect (fANOVA)"));

@@ -24,24 +24,27 @@ svg { font: 13px system-ui, sans-serif }
 .axis { stroke: #8a91a0; fill: none } .grid { stroke: #e4e7ec } .line { fill: none; stroke-width: 2 }
 .c0 { stroke: #2563c9; fill: #2563c9 } .c1 { stroke: #c2570c; fill: #c2570c } .c2 { stroke: #8a91a0; fill: #8a91a0 }
 .line, .curve { fill: none } .band { stroke: none; opacity: .2 }
+.over { stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round; paint-order: stroke }
 @media (prefers-color-scheme: dark) {
 .paper { fill: #15181e } text { fill: #e6e9ef } .quiet { fill: #a4abb8 } .axis { stroke: #767d8c } .grid { stroke: #2b303a }
 .c0 { stroke: #6ea8fe; fill: #6ea8fe } .c1 { stroke: #f59e5b; fill: #f59e5b } .c2 { stroke: #767d8c; fill: #767d8c }
-.line, .curve { fill: none } }`;
+.line, .curve { fill: none } .over { stroke: #15181e } }`;
 
 /** A whole picture. `body`: elements made with the helpers below. */
 export function svg({
 	title,
 	body,
+	width = WIDTH,
 	height = HEIGHT,
 }: {
 	title: string;
 	body: readonly string[];
+	width?: number;
 	height?: number;
 }): string {
 	return [
-		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${escapeXml(title)}">`,
-		`<title>${escapeXml(title)}</title><style>${STYLE}</style><rect class="paper" width="${WIDTH}" height="${height}"/>`,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(title)}">`,
+		`<title>${escapeXml(title)}</title><style>${STYLE}</style><rect class="paper" width="${width}" height="${height}"/>`,
 		text({ x: 20, y: 28, className: "title" }, title),
 		...body,
 		"</svg>",
@@ -71,6 +74,9 @@ export function dot([x, y]: readonly [number, number], className: string, { hint
 	return `<circle class="${className}" cx="${round(x)}" cy="${round(y)}" r="${radius}" fill-opacity=".75"><title>${escapeXml(hint)}</title></circle>`;
 }
 
+/** Of the font at 13 pixels, about. */
+const characterWidth = 7;
+
 /** Axes with ticks and labels; the labels say what the numbers are. */
 export function axes(
 	frame: Frame,
@@ -82,10 +88,17 @@ export function axes(
 		parts.push(`<line class="grid" x1="${left}" x2="${right}" y1="${round(at)}" y2="${round(at)}"/>`);
 		parts.push(text({ x: left - 8, y: at + 4, anchor: "end", className: "quiet" }, label));
 	}
-	for (const { at, label } of x?.ticks ?? []) {
+	const xTicks = x?.ticks ?? [];
+	// Labels that would run into each other take turns on two lines.
+	const crowded = xTicks.some(({ at, label }, i) => {
+		const next = xTicks[i + 1];
+		return next !== undefined && next.at - at < ((label.length + next.label.length) / 2 + 1) * characterWidth;
+	});
+	xTicks.forEach(({ at, label }, i) => {
 		parts.push(`<line class="grid" y1="${top}" y2="${bottom}" x1="${round(at)}" x2="${round(at)}"/>`);
-		parts.push(text({ x: at, y: bottom + 18, anchor: "middle", className: "quiet" }, label));
-	}
+		const y = bottom + (crowded && i % 2 === 1 ? 32 : 18);
+		parts.push(text({ x: at, y, anchor: "middle", className: "quiet" }, label));
+	});
 	parts.push(
 		path(
 			[
@@ -96,7 +109,9 @@ export function axes(
 			"axis",
 		),
 	);
-	if (xLabel !== undefined) parts.push(text({ x: (left + right) / 2, y: bottom + 40, anchor: "middle" }, xLabel));
+	if (xLabel !== undefined) {
+		parts.push(text({ x: (left + right) / 2, y: bottom + (crowded ? 50 : 40), anchor: "middle" }, xLabel));
+	}
 	if (yLabel !== undefined)
 		parts.push(text({ x: left - 58, y: (top + bottom) / 2, anchor: "middle", turned: true }, yLabel));
 	return parts.join("\n");
@@ -125,7 +140,7 @@ export function scaleFor(
 		const decades: number[] = [];
 		const stride = Math.max(1, Math.ceil(Math.log10(high / low) / (count + 1)));
 		for (let k = Math.ceil(Math.log10(low) - 1e-9); 10 ** k <= high * (1 + 1e-9); k += stride) decades.push(10 ** k);
-		const ticks = decades.length >= 2 ? decades : [low, Math.sqrt(low * high), high];
+		const ticks = decades.length >= 2 ? decades : roundValues({ low, high, count });
 		return Object.assign(pixel, { ticks: ticks.map((value) => ({ at: pixel(value), label: label(value) })) });
 	}
 	const pixel = (value: number) => from + ((value - low) / (high - low)) * (to - from);
@@ -136,6 +151,18 @@ export function scaleFor(
 	const ticks: number[] = [];
 	for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + 1e-9 * step; value += step) ticks.push(value);
 	return Object.assign(pixel, { ticks: ticks.map((value) => ({ at: pixel(value), label: label(value) })) });
+}
+
+/** Ones, twos and fives of a logarithmic range too short for powers of ten; its ends when there are none. */
+function roundValues({ low, high, count }: { low: number; high: number; count: number }): number[] {
+	const values: number[] = [];
+	for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k++) {
+		for (const digit of [1, 2, 5]) values.push(Number(`${digit}e${k}`));
+	}
+	const inside = values.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9));
+	if (inside.length < 2) return [low, high];
+	const stride = Math.ceil(inside.length / (count + 1));
+	return inside.filter((_, i) => i % stride === 0);
 }
 
 export function label(value: unknown): string {
