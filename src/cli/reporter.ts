@@ -1,6 +1,7 @@
 // Shows the events of a recipe: results on stdout, the rest on stderr, in one of three ways: for people, quiet, or JSON
 // Lines. It remembers the losses, to draw their curve when the run is done.
 import type { RecipeEvent } from "../recipes/options/recipe.ts";
+import { nameNonFinite } from "../util/json-numbers.ts";
 import { chartLines, type Series } from "./render/chart.ts";
 import { renderEvent, type View } from "./render/events.ts";
 import { Progress } from "./render/progress.ts";
@@ -40,7 +41,7 @@ export class Reporter {
 		const { results = [], notes = [], progress, stream } = renderEvent(event, this.#view);
 		if (event.type === "warning" || !(quiet || json)) this.note(notes);
 		if (json) {
-			this.#terminal.stdout.write(`${JSON.stringify(event)}\n`);
+			this.#terminal.stdout.write(`${JSON.stringify(event, nameNonFinite)}\n`);
 			return;
 		}
 		this.#remember(event);
