@@ -73,7 +73,7 @@ export function forecastTraining(shape: TrainingShape): TrainingForecast {
 	const { architecture, config, trainable, maxRows, microBatches, accumulate, recompute, dropout = 0 } = shape;
 	const counts = countParameters(architecture.parameters(config), trainable);
 	const { vocabulary } = architecture.sizes(config);
-	const chunks = rowChunks({ rows: maxRows, vocabulary, chunkBytes: 128 * 2 ** 20 });
+	const chunks = rowChunks({ rows: maxRows, vocabulary });
 	const sizesOf = ({ batch, time, rows }: MicroBatchSize): Sizes => ({
 		B: batch,
 		T: time,

@@ -27,7 +27,7 @@ export interface EngineOptions {
 	recompute?: boolean;
 	dropout?: number;
 	labelSmoothing?: number;
-	/** Largest piece of logits held at once. Default 256 MiB. */
+	/** Largest piece of logits held at once; see `rowChunks`. */
 	chunkBytes?: number;
 }
 
@@ -154,7 +154,7 @@ class Program {
 	}
 
 	static async create(options: EngineOptions, trainable: ReadonlySet<string>): Promise<Program> {
-		const { architecture, config, maxRows, threads, chunkBytes = 256 * 2 ** 20 } = options;
+		const { architecture, config, maxRows, threads, chunkBytes } = options;
 		const { vocabulary } = architecture.sizes(config);
 		const chunks = rowChunks({ rows: maxRows, vocabulary, chunkBytes });
 		const graphOptions: TrainingGraphOptions = { trainable, chunks };
