@@ -27,11 +27,13 @@ interface Setting {
 	recompute?: boolean;
 	optimizer?: "adamw" | "sgd";
 	evaluates?: boolean;
+	/** Whether a snapshot is taken for what is written in the background. */
+	snapshot?: boolean;
 }
 
 const setting = JSON.parse(process.argv[2] as string) as Setting;
 const { layers, channels, vocabulary, labelled, lora = false, recompute = false, optimizer = "adamw" } = setting;
-const evaluates = setting.evaluates ?? true;
+const { evaluates = true, snapshot = true } = setting;
 const architecture = architectureFor({ model_type: "gpt2" });
 const config = architecture.parseConfig({
 	model_type: "gpt2",
@@ -70,11 +72,17 @@ const shape: TrainingShape = {
 	accumulate: true,
 	recompute,
 	evaluates,
+	saves: snapshot,
 	maxRows,
 	microBatches: sizes,
 	sampled: { steps: 1, examples: setting.batch.reduce((a, b) => a + b, 0) },
 };
 const forecast = forecastTraining(shape);
+const { peakBytes, memory, work } = forecast;
+if (process.argv[3] === "forecast") {
+	console.log(JSON.stringify({ forecast: peakBytes, memory }));
+	process.exit();
+}
 const speed = await machineSpeed();
 
 const engine = await TrainingEngine.create({
@@ -108,7 +116,7 @@ const batches = sizes.map(({ batch, time, rows: count }): MicroBatch => {
 if (evaluates) await engine.evaluate(batches);
 const writer = new CheckpointWriter({ runDirectory: "/nowhere", write: async () => "" });
 const parameters = new Map(trained.map(({ name, data }) => [name, data]));
-await writer.reserve({
+if (snapshot) await writer.reserve({
 	model: parameterEntries(model.architecture, { config, parameters }),
 	optimizer: [...updater.state().tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
 });
@@ -122,5 +130,4 @@ for (let step = 0; step < 2; step++) {
 	seconds = (performance.now() - start) / 1000;
 }
 const peak = Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) * 1024;
-const { peakBytes, memory, work } = forecast;
 console.log(JSON.stringify({ peak, forecast: peakBytes, memory, seconds, forecastSeconds: secondsOf(work, speed) }));

@@ -6,6 +6,7 @@ import * as z from "zod";
 import { asideOf, syncDirectory, writeDirectoryAside, writeFileAtomic } from "../util/atomic-file.ts";
 import { UserError } from "../util/errors.ts";
 import { fileError, isNotFound } from "../util/file-errors.ts";
+import { tagNonFinite, untagNonFinite } from "../util/json-numbers.ts";
 import { resolveInside } from "./inside.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { type TensorEntry, writeSafetensors } from "./safetensors-write.ts";
@@ -20,7 +21,7 @@ export interface CheckpointContent {
 	tensors: Readonly<Record<string, readonly TensorEntry[]>>;
 	/** Further files by name, such as "adapter_config.json". */
 	texts?: Readonly<Record<string, string>>;
-	/** Anything JSON can hold exactly: states of random streams, position in the data, best loss so far. */
+	/** What JSON can hold, and any number: states of random streams, position in the data, best loss so far. */
 	state: unknown;
 }
 
@@ -45,7 +46,7 @@ export async function writeCheckpoint(
 	{ signal }: { signal?: AbortSignal } = {},
 ): Promise<string> {
 	const path = join(runDirectory, checkpointsFolder, checkpointName(step));
-	const written = stateSchema.omit({ files: true }).parse({ format: 1, step, state });
+	const written = stateSchema.omit({ files: true }).parse({ format: 1, step, state: tagNonFinite(state) });
 	const created = await mkdir(join(runDirectory, checkpointsFolder), { recursive: true });
 	if (created !== undefined) await syncDirectory(runDirectory);
 	await writeDirectoryAside(path, async (aside) => {
@@ -130,7 +131,7 @@ export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
 		throw error;
 	}
 	const readText = async (name: string) => readFile(await resolveInside(path, name), "utf8");
-	return { step, path, state, tensors, readText, close };
+	return { step, path, state: untagNonFinite(state), tensors, readText, close };
 }
 
 export interface PruneOptions {

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { writeFileAtomic } from "../util/atomic-file.ts";
 import { UserError } from "../util/errors.ts";
 import { fileError, isNotFound } from "../util/file-errors.ts";
+import { nameNonFinite } from "../util/json-numbers.ts";
 
 /** An event has a type in noun-verb form, and the step it belongs to when it belongs to one. */
 export interface RunEvent {
@@ -73,11 +74,8 @@ export class EventLog {
 	}
 }
 
-/** JSON has no NaN and would silently write null: a loss that is not a number is written as "NaN". */
 function format(event: RunEvent): string {
-	const replace = (_: string, value: unknown) =>
-		typeof value === "number" && !Number.isFinite(value) ? `${value}` : value;
-	return `${JSON.stringify(event, replace)}\n`;
+	return `${JSON.stringify(event, nameNonFinite)}\n`;
 }
 
 async function readLines(path: string): Promise<{ events: RunEvent[]; torn: boolean }> {

@@ -1,6 +1,7 @@
 // Shows the events of a recipe: results on stdout, the rest on stderr, in one of three ways: for people, quiet, or JSON
 // Lines. It remembers the losses, to draw their curve when the run is done, and a search, to show it as a live table.
 import type { RecipeEvent } from "../recipes/options/recipe.ts";
+import { nameNonFinite } from "../util/json-numbers.ts";
 import { chartLines, type Series } from "./render/chart.ts";
 import { renderEvent, type View } from "./render/events.ts";
 import { Live } from "./render/live.ts";
@@ -48,7 +49,7 @@ export class Reporter {
 		const isInTable = event.type === "trial-changed" && event.trial.state !== "failed" && this.#search !== undefined;
 		if (event.type === "warning" || !(quiet || json || isInTable)) this.note(notes);
 		if (json) {
-			this.#terminal.stdout.write(`${JSON.stringify(event)}\n`);
+			this.#terminal.stdout.write(`${JSON.stringify(event, nameNonFinite)}\n`);
 			return;
 		}
 		this.#remember(event);

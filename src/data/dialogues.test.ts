@@ -5,7 +5,7 @@ import { type DialogueData, type DialogueOptions, prepareDialogues } from "./dia
 import { sidesOf } from "./fingerprint.ts";
 import { segmentsOf } from "./inspect.ts";
 import { jaccard, nearness, shingles } from "./near-duplicates.ts";
-import { chooseBounds, sideOf, ticketOf } from "./split.ts";
+import { chooseBounds, mostHeldOut, sideOf, ticketOf } from "./split.ts";
 import { byteTemplate as template, byteTokenizer as tokenizer } from "./testing/fake-template.ts";
 import { jsonLinesOf, textFile } from "./testing/text.ts";
 
@@ -206,6 +206,14 @@ test("the bounds of a split hold out as many tickets as asked, and never part eq
 		),
 		{ numRuns: 200, seed: 1 },
 	);
+});
+
+test("a fraction of very many conversations holds out no more than can be evaluated again and again", () => {
+	const tickets = Float64Array.from({ length: 50_000 }, (_, i) => ticketOf(i, "seed"));
+	const bounds = chooseBounds(tickets, { validation: 0.1, test: 0.001 });
+	const counts = { train: 0, validation: 0, test: 0 };
+	for (const ticket of tickets) counts[sideOf(ticket, bounds)]++;
+	expect(counts).toEqual({ train: 50_000 - mostHeldOut - 50, validation: mostHeldOut, test: 50 });
 });
 
 test("examples that do not fit into memory give the same data from a file", async () => {

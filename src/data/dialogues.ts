@@ -16,7 +16,7 @@ import type { ConversationRow, Place } from "./row.ts";
 import { chooseBounds, type Side, sideOf, sides, ticketOf } from "./split.ts";
 import type { ArchiveOptions } from "./token-archive.ts";
 
-/** Held-out conversations: from files of their own, or a share (0 to 1) of the training files. */
+/** Held-out conversations: from files of their own, or a share (0 to 1) of the training files, at most `mostHeldOut`. */
 export type HeldOutSource = { files: readonly string[] } | { fraction: number };
 
 export interface DialogueOptions extends ReadOptions {

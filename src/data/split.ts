@@ -21,16 +21,21 @@ export function ticketOf(print: number, seed: number | string): number {
 	return hash / 0x100000000;
 }
 
+/** Conversations that a fraction holds out at most: more would say little more, and every evaluation would wait for them. */
+export const mostHeldOut = 2000;
+
 /**
  * The tickets below which a conversation is held out: for test, then for validation. As many conversations as the
- * fractions say, rounded, but at least one each when there are any; equal tickets are never parted.
+ * fractions say, rounded, but at least one each when there are any, and at most `mostHeldOut`; equal tickets are never
+ * parted.
  */
 export function chooseBounds(
 	tickets: Float64Array,
 	{ validation = 0, test = 0 }: Fractions,
 ): { test: number; validation: number } {
 	const sorted = tickets.toSorted();
-	const share = (fraction: number) => (fraction === 0 ? 0 : Math.max(1, Math.round(sorted.length * fraction)));
+	const share = (fraction: number) =>
+		fraction === 0 ? 0 : Math.min(mostHeldOut, Math.max(1, Math.round(sorted.length * fraction)));
 	const bound = (count: number) => (count >= sorted.length ? 1 : (sorted[count] as number));
 	return {
 		test: test === 0 ? 0 : bound(share(test)),

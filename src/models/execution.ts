@@ -79,13 +79,12 @@ function executionOrder(graph: Graph): Node[] {
 
 /** Results are the memory of their first input under another shape. */
 const aliases = new Set(["Reshape", "Identity"]);
-/** Kernels that may write over the first (some: the second) input when nobody else reads it. */
+/** Kernels that are seen to write over the first (some: the second) input when nobody else reads it. */
 const inPlace: Readonly<Record<string, readonly number[]>> = {
 	...Object.fromEntries(["Add", "Sub", "Mul", "Div"].map((op) => [op, [0, 1]])),
 	...Object.fromEntries(
 		[
 			"Neg",
-			"Exp",
 			"Log",
 			"Sqrt",
 			"Reciprocal",
@@ -105,11 +104,35 @@ interface OpenBuffer extends GraphBuffer {
 	reads: number;
 }
 
+/** Operators after which ONNX Runtime no longer knows the names of the dimensions. */
+const forgetful = new Set(["Reshape", "Split", "Slice", "Expand", "Concat"]);
+
+/** Whether ONNX Runtime knows a shape before the run: in numbers, or in names that it has followed from the inputs. */
+function shapeKnowledge(): (value: Value) => boolean {
+	const known = new Map<Value, boolean>();
+	const isKnown = (value: Value): boolean => {
+		const found = known.get(value);
+		if (found !== undefined) return found;
+		const { node, shape } = value;
+		const named = shape.filter((dim) => typeof dim === "string");
+		const fromInputs = (inputs: Node["inputs"]) =>
+			named.every((dim) => inputs.some((input) => input?.shape.includes(dim) && isKnown(input)));
+		const result = named.length === 0 || !node || (!forgetful.has(node.op) && fromInputs(node.inputs));
+		known.set(value, result);
+		return result;
+	};
+	return isKnown;
+}
+
 function allocate(graph: Graph, nodes: readonly Node[]): GraphBuffer[] {
+	const isKnown = shapeKnowledge();
+	const knownShape = (value: Value) => (value.shape.length > 0 && isKnown(value) ? shapeKey(value) : undefined);
 	const results = new Set(graph.outputs.values());
 	const reads = new Map<Value, number>();
 	for (const { inputs } of nodes) for (const input of inputs) if (input) reads.set(input, (reads.get(input) ?? 0) + 1);
 	const bufferOf = new Map<Value, OpenBuffer>();
+	/** Of the first result in a buffer. */
+	const keyOf = new Map<OpenBuffer, string | undefined>();
 	const buffers: OpenBuffer[] = [];
 	/** By shape: ONNX Runtime uses memory again only where it knows beforehand that the shapes are the same. */
 	const free = new Map<string, OpenBuffer[]>();
@@ -125,11 +148,12 @@ function allocate(graph: Graph, nodes: readonly Node[]): GraphBuffer[] {
 				buffer = input && bufferOf.get(input);
 				if (!buffer) return;
 			} else if (key !== undefined && i === 0) {
-				buffer = writableInput(node, { key, bufferOf }) ?? free.get(key)?.pop();
+				buffer = writableInput(node, { key, bufferOf, knownShape }) ?? free.get(key)?.pop();
 			}
 			if (!buffer) {
 				buffer = { dtype: output.dtype, shape: output.shape, first: step, last: step, reads: 0 };
 				buffers.push(buffer);
+				keyOf.set(buffer, key);
 			}
 			buffer.reads += read;
 			bufferOf.set(output, buffer);
@@ -139,7 +163,7 @@ function allocate(graph: Graph, nodes: readonly Node[]): GraphBuffer[] {
 			if (!buffer) continue;
 			buffer.last = step;
 			if (value.node !== node) buffer.reads--;
-			const key = knownShape(buffer);
+			const key = keyOf.get(buffer);
 			if (buffer.reads === 0 && key !== undefined) free.set(key, [...(free.get(key) ?? []), buffer]);
 		}
 	});
@@ -148,7 +172,15 @@ function allocate(graph: Graph, nodes: readonly Node[]): GraphBuffer[] {
 
 function writableInput(
 	{ op, inputs }: Node,
-	{ key, bufferOf }: { key: string; bufferOf: ReadonlyMap<Value, OpenBuffer> },
+	{
+		key,
+		bufferOf,
+		knownShape,
+	}: {
+		key: string;
+		bufferOf: ReadonlyMap<Value, OpenBuffer>;
+		knownShape: (value: Value) => string | undefined;
+	},
 ): OpenBuffer | undefined {
 	for (const index of inPlace[op] ?? []) {
 		const input = inputs[index];
@@ -158,7 +190,4 @@ function writableInput(
 	return undefined;
 }
 
-/** Undefined when a size is only known at the run. Small tensors do not matter. */
-function knownShape({ dtype, shape }: { dtype: DType; shape: Shape }): string | undefined {
-	return shape.length > 0 && shape.every((dim) => typeof dim === "number") ? `${dtype}${shape}` : undefined;
-}
+const shapeKey = ({ dtype, shape }: Value) => `${dtype}${shape}`;

@@ -142,11 +142,11 @@ function newRowsOf(trained: readonly ParameterSpec[]): Map<string, NewRows> {
 export function rowChunks({
 	rows,
 	vocabulary,
-	chunkBytes,
+	chunkBytes = 256 * 2 ** 20,
 }: {
 	rows: number;
 	vocabulary: number;
-	chunkBytes: number;
+	chunkBytes?: number | undefined;
 }): number {
 	return Math.max(1, Math.ceil((rows * vocabulary * 4) / chunkBytes));
 }

@@ -43,6 +43,7 @@ describe("advice", () => {
 		["nothing learnt", course(falling, [4.999, 4.998, 5]), { validationLossBefore: 5 }, /Nothing was learnt/],
 		["a rising loss", course(falling.toReversed(), [6, 7, 8]), { validationLossBefore: 5 }, /learning rate.*too high/],
 		["steps left out", course(falling, [3, 2.5, 2.49]), { skippedSteps: 10 }, /33 % of the steps/],
+		["a lost one", course(falling, [3, Number.NaN, 2.5]), {}, /validation loss is not finite/],
 		["no validation", course(falling, []), {}, /Nothing was held out/],
 		["noise", course(falling, [3, 2.5, 2.49], { noise: 1000 }), { validationLossBefore: 5 }, /about 1,000 .* than 100/],
 		["large steps", course(falling, [3, 2.5, 2.49], { noise: 10 }), { validationLossBefore: 5 }, /larger than useful/],

@@ -20,12 +20,15 @@ export function advise({ events, report }: RunCourse): string[] {
 	const before = report.validationLossBefore;
 	const last = evaluations.at(-1)?.loss;
 	const best = Math.min(...evaluations.map(({ loss }) => loss));
-	const tooHigh = skipped > skippedShare || end > start * (1 + rise);
+	const lost = evaluations.some(({ loss }) => !Number.isFinite(loss));
+	const tooHigh = skipped > skippedShare || lost || end > start * (1 + rise);
 	if (tooHigh) {
 		const seen =
 			skipped > skippedShare
 				? `${percent(skipped)} of the steps had to be left out`
-				: `the training loss rose from ${start.toFixed(2)} to ${end.toFixed(2)}`;
+				: lost
+					? "a validation loss is not finite"
+					: `the training loss rose from ${start.toFixed(2)} to ${end.toFixed(2)}`;
 		advice.push(`The learning rate is probably too high: ${seen}. Try a third of it, or more --warmup-steps.`);
 	}
 	if (evaluations.length === 0) {

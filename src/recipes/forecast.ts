@@ -66,14 +66,16 @@ export interface TrainingForecast {
 }
 
 /** Resident memory of a process that has loaded everything and holds no model; and what its sessions take a node. */
-const processBytes = 125e6;
+const processBytes = 155e6;
 const bytesPerNode = 12e3;
+/** What kernels take for themselves beside their results. */
+const kernelShare = 1.05;
 
 export function forecastTraining(shape: TrainingShape): TrainingForecast {
 	const { architecture, config, trainable, maxRows, microBatches, accumulate, recompute, dropout = 0 } = shape;
 	const counts = countParameters(architecture.parameters(config), trainable);
 	const { vocabulary } = architecture.sizes(config);
-	const chunks = rowChunks({ rows: maxRows, vocabulary, chunkBytes: 128 * 2 ** 20 });
+	const chunks = rowChunks({ rows: maxRows, vocabulary });
 	const sizesOf = ({ batch, time, rows }: MicroBatchSize): Sizes => ({
 		B: batch,
 		T: time,
@@ -98,7 +100,7 @@ export function forecastTraining(shape: TrainingShape): TrainingForecast {
 			const batch = Math.max(1, Math.floor((largest.batch * largest.time) / size.time));
 			return sizesOf({ batch, time: size.time, rows: (size.rows / size.batch) * batch });
 		});
-		evaluation = evaluating.arenaBytes([sizesOf(largest), ...full]);
+		evaluation = kernelShare * evaluating.arenaBytes([sizesOf(largest), ...full]);
 	}
 	const { optimizer: name, momentum } = shape;
 	const settings = resolveSettings(
@@ -114,7 +116,7 @@ export function forecastTraining(shape: TrainingShape): TrainingForecast {
 		gradients: 4 * counts.trained,
 		optimizer: states,
 		snapshot: shape.saves === false ? 0 : 4 * counts.trained + states,
-		activations: costs.arenaBytes(runs) + masks,
+		activations: kernelShare * costs.arenaBytes(runs) + masks,
 		evaluation,
 	};
 	const saved = 4 * counts.trained + states;

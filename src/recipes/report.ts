@@ -5,6 +5,7 @@ import type { Manifest } from "../checkpoint/manifest.ts";
 import type { RunDirectory } from "../checkpoint/run-directory.ts";
 import type { LedgerReport } from "../data/ledger.ts";
 import { axes, dot, type Frame, HEIGHT, path, scaleFor, svg, text, WIDTH } from "../search/plots/svg.ts";
+import { nameNonFinite } from "../util/json-numbers.ts";
 import { advise } from "./advice.ts";
 import { inline, list, optionLines, section, table } from "./markdown.ts";
 import type { EventOf, PlanSummary, RecipeEvent, RunReport } from "./options/recipe.ts";
@@ -39,7 +40,7 @@ export const reportFiles = ["curve.svg"] as const;
 /** Writes the report's files into the run directory and returns what it says. */
 export async function writeReport(run: RunDirectory, source: ReportSource): Promise<FullReport> {
 	const report = makeReport(source);
-	await run.writeFile("report.json", `${JSON.stringify(report, null, "\t")}\n`);
+	await run.writeFile("report.json", `${JSON.stringify(report, nameNonFinite, "\t")}\n`);
 	await run.writeFile("curve.svg", curveSvg(report.curve));
 	await run.writeFile("report.md", markdown(report));
 	return report;

@@ -217,7 +217,8 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			});
 		}
 		const tested = job.test && (await engine.evaluate(job.test(), signal ? { signal } : {}));
-		const lossAfter = values.keep === "best" ? state.best?.loss : state.lastEvaluation?.loss;
+		// Without a best one (every loss was NaN) the last weights are the result.
+		const lossAfter = (useBest ? state.best : state.lastEvaluation)?.loss;
 		const report = {
 			steps: state.step,
 			supervisedTokens: state.stream.supervisedTokens,

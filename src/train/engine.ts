@@ -10,8 +10,6 @@ import type { QuantizedMatrix } from "../nn/block-quantization.ts";
 import { Session, Tensor } from "../runtime/index.ts";
 import { Rng } from "../util/rng.ts";
 
-export const defaultChunkBytes = 256 * 2 ** 20;
-
 export interface EngineOptions {
 	architecture: AnyArchitecture;
 	config: unknown;
@@ -29,7 +27,7 @@ export interface EngineOptions {
 	recompute?: boolean;
 	dropout?: number;
 	labelSmoothing?: number;
-	/** Largest piece of logits held at once. Default: defaultChunkBytes. */
+	/** Largest piece of logits held at once; see `rowChunks`. */
 	chunkBytes?: number;
 }
 
@@ -156,7 +154,7 @@ class Program {
 	}
 
 	static async create(options: EngineOptions, trainable: ReadonlySet<string>): Promise<Program> {
-		const { architecture, config, maxRows, threads, chunkBytes = defaultChunkBytes } = options;
+		const { architecture, config, maxRows, threads, chunkBytes } = options;
 		const { vocabulary } = architecture.sizes(config);
 		const chunks = rowChunks({ rows: maxRows, vocabulary, chunkBytes });
 		const graphOptions: TrainingGraphOptions = { trainable, chunks };

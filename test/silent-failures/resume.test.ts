@@ -1,14 +1,25 @@
 // Silent failures of resuming and of saving, from the field. That whole runs are exact is tested in test/resume; here each
 // failure has its own situation.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { latestCheckpoint, openCheckpoint } from "../../src/checkpoint/checkpoints.ts";
 import { evaluationBatches } from "../../src/data/batch-stream.ts";
 import { prepareDialogues } from "../../src/data/dialogues.ts";
+import { saveModel } from "../../src/models/model.ts";
 import { finetune } from "../../src/recipes/finetune.ts";
 import { loadReferencedModel } from "../../src/recipes/model-reference.ts";
 import { TrainingEngine } from "../../src/train/engine.ts";
-import { dialoguesFile, eventsOf, ofType, quick, resultHash, temporary, tinyModelDirectory } from "../support/tiny.ts";
+import {
+	dialoguesFile,
+	eventsOf,
+	ofType,
+	quick,
+	resultHash,
+	temporary,
+	tinyModel,
+	tinyModelDirectory,
+} from "../support/tiny.ts";
 
 let settings: Parameters<typeof finetune>[0];
 let model: string;
@@ -112,6 +123,24 @@ test.each([
 		await engine.dispose();
 	},
 );
+
+test("a validation loss that is not a number: the run is saved, resumed to the same bytes, and the report says so", async () => {
+	const broken = tinyModel();
+	// Logits of infinity minus infinity.
+	broken.parameters.get("ln_f.weight")?.fill(3e38);
+	const directory = join(temporary(), "broken");
+	await saveModel(directory, broken);
+	const more = { model: directory, evalSteps: 2, keep: "best", lrSchedule: "constant", warmupSteps: 0 };
+	const { output, resumed } = await inTwo(more, { at: 3 });
+	expect(ofType(resumed, "evaluation-done").map(({ loss }) => loss)).toEqual([Number.NaN, Number.NaN]);
+	const { report } = ofType(resumed, "run-done")[0] as NonNullable<ReturnType<typeof ofType<"run-done">>[0]>;
+	expect(report).toMatchObject({ validationLossBefore: Number.NaN, validationLossAfter: Number.NaN, skippedSteps: 6 });
+	expect(report.advice?.[0]).toContain("learning rate");
+	expect(resultHash(output)).toBe(resultHash((await whole(more)).output));
+	const written = JSON.parse(readFileSync(join(output, "report.json"), "utf8"));
+	expect(written).toMatchObject({ validationLossAfter: "NaN" });
+	expect(readFileSync(join(output, "report.md"), "utf8")).toContain("| validation loss after | NaN |");
+});
 
 test("every trained tensor is another after training, and every frozen one is the same", async () => {
 	const output = join(temporary(), "run");

@@ -5,7 +5,7 @@ import type { DialogueData } from "../../data/index.ts";
 import type { MicroBatch } from "../../data/micro-batch.ts";
 import type { Model } from "../../models/model.ts";
 import { rowChunks } from "../../models/training-graph.ts";
-import { defaultChunkBytes, TrainingEngine } from "../../train/engine.ts";
+import { TrainingEngine } from "../../train/engine.ts";
 import { partsOfRun, readDialogueData } from "../finetune.ts";
 import { loadWithBase } from "../model-reference.ts";
 import type { finetuneOptions } from "../options/jobs.ts";
@@ -151,7 +151,7 @@ function graphKey(values: FinetuneValues, { maxRows, model }: { maxRows: number;
 		values.loraDora,
 	];
 	return JSON.stringify([
-		rowChunks({ rows: maxRows, vocabulary, chunkBytes: defaultChunkBytes }),
+		rowChunks({ rows: maxRows, vocabulary }),
 		dropout,
 		labelSmoothing,
 		recompute,
