@@ -22,6 +22,8 @@ export interface ReportSource {
 
 export interface FullReport extends RunReport {
 	curve: Curve;
+	/** The highest of the steps, which --learning-rate or the method's default decided. */
+	learningRate?: number;
 	/** What to change in another run, and why. */
 	advice: readonly string[];
 	warnings: readonly string[];
@@ -49,6 +51,7 @@ export function makeReport({ report, manifest, events, forecast, ledger, peakByt
 	return {
 		...report,
 		curve: curveOf(events),
+		...highestLearningRate(events),
 		advice: advise({ events, report }),
 		warnings: events.flatMap((event) => (event.type === "warning" ? [event.message] : [])),
 		answers: events.flatMap((event) => {
@@ -61,6 +64,11 @@ export function makeReport({ report, manifest, events, forecast, ledger, peakByt
 		peakBytes,
 		...(ledger && { ledger }),
 	};
+}
+
+function highestLearningRate(events: readonly RecipeEvent[]): Pick<FullReport, "learningRate"> {
+	const rates = events.flatMap((event) => (event.type === "step-done" ? [event.learningRate] : []));
+	return rates.length === 0 ? {} : { learningRate: rates.reduce((most, rate) => Math.max(most, rate)) };
 }
 
 export type Curve = NonNullable<RunReport["curve"]>;
@@ -119,6 +127,7 @@ function markdown(report: FullReport): string {
 		["time", `${report.seconds.toFixed(1)} s`],
 		["peak memory", `${gibibytes(report.peakBytes)}, forecast ${gibibytes(report.forecast.peakBytes)}`],
 	];
+	if (report.learningRate !== undefined) facts.push(["highest learning rate", `${report.learningRate}`]);
 	if (before !== undefined) facts.push(["validation loss before", before.toFixed(4)]);
 	if (after !== undefined) facts.push(["validation loss after", after.toFixed(4)]);
 	if (bestStep !== undefined) facts.push(["best step", `${bestStep}`]);
@@ -162,7 +171,7 @@ function dataLines(ledger: LedgerReport): string[] {
 		),
 		...ledger.problems.map(
 			({ rows, meaning, places }) =>
-				`\n${rows} rows ${meaning} (${places
+				`\n${rows} ${rows === 1 ? "row" : "rows"}: ${meaning} (${places
 					.slice(0, 5)
 					.map(({ file, line }) => `${file}:${line}`)
 					.join(", ")}${rows > 5 ? ", ..." : ""})`,
