@@ -41,13 +41,14 @@ export class Reporter {
 	show(event: RecipeEvent): void {
 		const { json, quiet } = this.#options;
 		const { results = [], notes = [], progress, stream } = renderEvent(event, this.#view);
+		// Before the notes: it may end the line that they must not run into.
+		if (stream !== undefined && !json) this.#terminal.stdout.write(stream);
 		if (event.type === "warning" || !(quiet || json)) this.note(notes);
 		if (json) {
 			this.#terminal.stdout.write(`${JSON.stringify(event)}\n`);
 			return;
 		}
 		this.#remember(event);
-		if (stream !== undefined) this.#terminal.stdout.write(stream);
 		if (progress !== undefined && !quiet) this.#progress.show(progress);
 		if (event.type === "run-done" && !quiet) this.#drawCurve();
 		this.#print(results);
