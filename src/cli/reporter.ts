@@ -40,6 +40,9 @@ export class Reporter {
 			paint: paintFor(terminal.stdout, terminal.env),
 			paintNote: paintFor(terminal.stderr, terminal.env),
 			width: Math.min(maximumChartWidth, terminal.stdout.columns || defaultColumns),
+			directory: terminal.directory,
+			// Run by npm, as in a clone, the program is not on the path.
+			program: terminal.env.npm_command === undefined ? "attune" : "npx attune",
 		};
 	}
 
@@ -47,6 +50,8 @@ export class Reporter {
 		const { json, quiet } = this.#options;
 		const { results = [], notes = [], progress, stream } = renderEvent(event, this.#view);
 		const isInTable = event.type === "trial-changed" && event.trial.state !== "failed" && this.#search !== undefined;
+		// Before the notes: it may end the line that they must not run into.
+		if (stream !== undefined && !json) this.#terminal.stdout.write(stream);
 		if (event.type === "warning" || !(quiet || json || isInTable)) this.note(notes);
 		if (json) {
 			this.#terminal.stdout.write(`${JSON.stringify(event, nameNonFinite)}\n`);
@@ -54,7 +59,6 @@ export class Reporter {
 		}
 		this.#remember(event);
 		if (this.#showLive(event)) return;
-		if (stream !== undefined) this.#terminal.stdout.write(stream);
 		if (progress !== undefined && !quiet) this.#progress.show(progress);
 		if (event.type === "run-done" && !quiet) this.#drawCurve();
 		this.#print(results);
