@@ -32,6 +32,12 @@ function training({ places, quick }: SuiteOptions): Case[] {
 	const shakespeare = `${data}/text/tiny-shakespeare.txt`;
 	const characterSteps = quick ? "100" : "2000";
 	const dialogues = `${data}/dialogues/bitext-customer-support.csv`;
+	const trl = (mode: string, { name = `TRL (${mode})` } = {}) => ({
+		name,
+		command: [python, `${scripts}/trl_sft.py`, "--data", dialogues, "--mode", mode, "--steps", steps],
+		cwd: "/tmp",
+		needs: [python, `${scripts}/trl_sft.py`, dialogues],
+	});
 	const nanogpt = new URL("../../bench/peers/nanogpt_char.py", `file://${places.sides}`).pathname;
 	return [
 		{
@@ -67,12 +73,13 @@ function training({ places, quick }: SuiteOptions): Case[] {
 			name: "fine-tuning on customer service, 124M, batches of 8 up to 512 tokens",
 			measures: { supervisedTokensPerSecond: perSecond, ...peak },
 			ours: ours(places, "finetune", "--steps", steps, "--data", dialogues),
-			peers: ["pad", "pack"].map((mode) => ({
-				name: `TRL (${mode})`,
-				command: [python, `${scripts}/trl_sft.py`, "--data", dialogues, "--mode", mode, "--steps", steps],
-				cwd: "/tmp",
-				needs: [python, `${scripts}/trl_sft.py`, dialogues],
-			})),
+			peers: [trl("pad"), trl("pack")],
+		},
+		{
+			name: "LoRA of rank 8 on customer service, 124M, batches of 8 up to 512 tokens",
+			measures: { supervisedTokensPerSecond: perSecond, ...peak },
+			ours: ours(places, "finetune", "--steps", steps, "--data", dialogues, "--lora", "8"),
+			peers: [trl("lora", { name: "TRL + PEFT" })],
 		},
 	];
 }
@@ -93,6 +100,12 @@ function generation({ places }: SuiteOptions): Case[] {
 					needs: [model, script],
 				},
 			],
+		},
+		{
+			name: "start of the command line: attune --help",
+			measures: { startMs: { unit: "ms", better: "less" } },
+			ours: ours(places, "start"),
+			peers: [],
 		},
 	];
 }

@@ -1,14 +1,27 @@
 // Fine-tuning on dialogues as the recipe does it (prompt masked, batches without padding that could be spared), without
-// its files: supervised tokens in a second over the first steps, which pay for cold memory on both sides.
+// its files: supervised tokens in a second over the first steps, which pay for cold memory on both sides. All weights, or
+// with --lora RANK an adapter on all linear layers.
 
 import { BatchStream, prepareDialogues } from "../../src/data/index.ts";
 import { ParameterUpdater } from "../../src/optim/parameter-updater.ts";
 import { microBatchCut, mostSupervised } from "../../src/recipes/finetune.ts";
+import { trainedPart } from "../../src/recipes/trained-part.ts";
 import { TrainingEngine } from "../../src/train/engine.ts";
 import { gpt2Model, option, peakBytes, report } from "../gpt2.ts";
 
 const [batchSize, steps] = [8, Number(option("steps", "6"))];
-const model = gpt2Model();
+const rank = Number(option("lora", "0"));
+const { model, trainable } = trainedPart(gpt2Model(), {
+	freeze: undefined,
+	seed: 1,
+	lora: rank > 0,
+	loraRank: rank,
+	loraAlpha: 2 * rank,
+	loraTargets: undefined,
+	loraDropout: 0,
+	loraRs: false,
+	loraDora: false,
+});
 const { store, train } = await prepareDialogues({
 	files: [option("data", "")],
 	columns: { input: "instruction", output: "response" },
@@ -22,15 +35,15 @@ const cut = microBatchCut({ batchSize, batchRamp: undefined, tokenBudget: undefi
 const stream = new BatchStream({ store, indices: train, seed: 1, groupSize: batchSize, ...cut });
 const engine = await TrainingEngine.create({
 	...model,
-	trainable: new Set(model.parameters.keys()),
+	trainable,
 	maxRows: Math.min(cut.tokenBudget, mostSupervised(train, { store, count: batchSize })),
 	accumulate: true,
 });
 const updater = await ParameterUpdater.create(
-	[...model.parameters].map(([name, data]) => ({
+	[...engine.gradients].map(([name, gradient]) => ({
 		name,
-		data,
-		gradient: engine.gradients.get(name) as Float32Array,
+		data: model.parameters.get(name) as Float32Array,
+		gradient,
 		decay: true,
 	})),
 	{ optimizer: "adamw" },

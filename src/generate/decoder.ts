@@ -1,7 +1,7 @@
 // One sequence and its key-value cache: feed ids, get the logits after the last of them. The cache is allocated once, at
 // the model's full context, and grows in place; what was fed can be taken back, so that a shared beginning is kept.
 
-import { toOnnx } from "../graph/index.ts";
+import { toOnnx, type Value } from "../graph/index.ts";
 import { cachedHeadSize, generationGraph } from "../models/generation-graph.ts";
 import { type Model, sizeOf } from "../models/model.ts";
 import { parameterFeeds } from "../models/parameters.ts";
@@ -33,12 +33,11 @@ export class Decoder {
 	readonly #logits: Float32Array;
 	readonly #ids: number[] = [];
 
-	private constructor(model: DecodableModel, session: Session) {
-		const { architecture, config } = model;
+	private constructor({ architecture, config }: DecodableModel, session: Session, fed: Record<string, Tensor>) {
 		const sizes = architecture.sizes(config);
 		this.context = sizes.context;
 		this.#session = session;
-		const fixed = parameterFeeds(architecture.parameters(config), model);
+		const fixed = { ...fed };
 		const outputs: Record<string, Tensor> = {};
 		const shape = [1, sizes.keyValueHeads, sizes.context, cachedHeadSize(sizes)];
 		for (let layer = 0; layer < sizes.layers; layer++) {
@@ -68,11 +67,19 @@ export class Decoder {
 	}
 
 	static async create(model: DecodableModel, { threads }: DecoderOptions = {}): Promise<Decoder> {
-		const onnx = toOnnx(generationGraph(model.architecture, model.config));
-		return new Decoder(
-			model,
-			await Session.create(onnx, { name: "generation", ...(threads !== undefined && { threads }) }),
-		);
+		const { architecture, config } = model;
+		const graph = generationGraph(architecture, config);
+		const weights = Object.entries(parameterFeeds(architecture.parameters(config), model));
+		const named = (values: readonly Value[]) => {
+			const names = new Set(values.map(({ name }) => name));
+			return Object.fromEntries(weights.filter(([name]) => names.has(name)));
+		};
+		const session = await Session.create(toOnnx(graph), {
+			name: "generation",
+			initializers: named(graph.initializers),
+			...(threads !== undefined && { threads }),
+		});
+		return new Decoder(model, session, named(graph.inputs));
 	}
 
 	/** The ids in the cache. */

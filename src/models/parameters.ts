@@ -13,10 +13,21 @@ export interface ParameterData {
 	readonly quantized?: ReadonlyMap<string, QuantizedMatrix>;
 }
 
-/** Declares all parameters as inputs. The function returned gives the value of one, as ModelContext.weight does. */
-export function parameterInputs(graph: Graph, specs: readonly ParameterSpec[]) {
+/**
+ * Declares all parameters as inputs. The function returned gives the value of one, as ModelContext.weight does.
+ * `frozen`: those in float32 that the graph uses are initializers instead; they must not change while a session lives.
+ */
+export function parameterInputs(graph: Graph, specs: readonly ParameterSpec[], { frozen = false } = {}) {
 	const values = new Map<string, (dependency?: Value) => Value>();
 	for (const { name, shape, format } of specs) {
+		if (!format && frozen) {
+			let initializer: Value | undefined;
+			values.set(name, () => {
+				initializer ??= graph.initializer(name, "float32", shape);
+				return initializer;
+			});
+			continue;
+		}
 		if (!format) {
 			const input = graph.input(name, "float32", shape);
 			values.set(name, () => input);
