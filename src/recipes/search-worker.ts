@@ -7,7 +7,7 @@ import { UserError } from "../util/errors.ts";
 import { dataFiles } from "./finetune.ts";
 import { resolveModelReference } from "./model-reference.ts";
 import { searchOptions, searchWorkerOptions } from "./options/jobs.ts";
-import type { Recipe, SearchObjective } from "./options/recipe.ts";
+import type { Recipe } from "./options/recipe.ts";
 import { type OptionRecord, resolveOptions } from "./options/resolve.ts";
 import { finetuneValues, spaceOf } from "./search/settings.ts";
 import { journalFile, readWorkOrder } from "./search/study-files.ts";
@@ -49,15 +49,7 @@ export const searchWorker: Recipe<typeof searchWorkerOptions> = async function* 
 		const fixed = finetuneValues({ ...usual, ...composed.fixed }, { output: directory });
 		const threads = values.threads ?? 1;
 		run = await StudyRun.open({ directory, bench, space: known.space, fixed, values, threads });
-		yield {
-			type: "search-started",
-			directory,
-			objectives: values.objective as SearchObjective[],
-			space: known.space,
-			trials: run.study.trials.map((trial) => (run as StudyRun).summary(trial)),
-			...(order.endsAt !== null && { budgetSeconds: Math.max(0, (order.endsAt - Date.now()) / 1000) }),
-			baseline: false,
-		};
+		yield run.started(order, { baseline: false });
 		yield* run.work({ ...order, signal });
 	} finally {
 		await run?.close();

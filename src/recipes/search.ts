@@ -12,10 +12,11 @@ import { packageVersion } from "../util/package-root.ts";
 import { dataEvents, dataFiles } from "./finetune.ts";
 import { resolveModelReference } from "./model-reference.ts";
 import { searchOptions } from "./options/jobs.ts";
-import type { Recipe, RecipeEvent, SearchObjective } from "./options/recipe.ts";
+import type { Recipe, RecipeEvent } from "./options/recipe.ts";
 import type { OptionRecord } from "./options/resolve.ts";
 import { assertFits, planOfRun } from "./plan-summary.ts";
 import { runBaseline } from "./search/baseline.ts";
+import { searchReportFiles } from "./search/report.ts";
 import { conclude, replayed, reportOf } from "./search/result.ts";
 import { finetuneValues, spaceOf } from "./search/settings.ts";
 import { journalFile, searchFiles, writeWorkOrder } from "./search/study-files.ts";
@@ -79,17 +80,15 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 		const studyOptions: StudyRunOptions = { directory, bench, space, fixed, values, threads };
 		main = await StudyRun.open(studyOptions);
 		Object.assign(main.spent, spent);
-		const order = workOrder({ budget, values, startedAt, study: main, resumed: previous !== undefined && options.budget === undefined });
+		const order = workOrder({
+			budget,
+			values,
+			startedAt,
+			study: main,
+			resumed: previous !== undefined && options.budget === undefined,
+		});
 		await writeWorkOrder(directory, order);
-		yield {
-			type: "search-started",
-			directory,
-			objectives: values.objective as SearchObjective[],
-			space,
-			trials: main.study.trials.map((trial) => (main as StudyRun).summary(trial)),
-			...(budget !== undefined && { budgetSeconds: ((order.endsAt as number) - startedAt) / 1000 }),
-			baseline: values.baseline,
-		};
+		yield main.started(order, { baseline: values.baseline });
 		yield* noted(run, main.work({ ...order, signal }));
 		if (signal?.aborted) return;
 		const won = await conclude(main, { bench, directory, values, signal });
@@ -97,6 +96,7 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 		if (values.baseline) {
 			const random = await runBaseline(studyOptions, { startedAt: Date.now(), budget, values });
 			try {
+				yield random.started;
 				yield* noted(run, random.work);
 				if (signal?.aborted) return;
 				baselines.unshift(await random.result(signal));
@@ -105,7 +105,8 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 			}
 		}
 		const report = reportOf(main, { won, before, baselines, directory, startedAt });
-		await run.writeFile("report.json", `${JSON.stringify(report, null, "\t")}\n`);
+		const source = { report, study: main.study.snapshot, options: run.manifest.options };
+		for (const { name, content } of searchReportFiles(source)) await run.writeFile(name, content);
 		const done: RecipeEvent = { type: "search-done", directory, report };
 		run.appendEvent({ ...done });
 		yield done;

@@ -20,6 +20,7 @@ export async function runBaseline(
 	});
 	const order = workOrder({ budget, values, startedAt, study, resumed: false });
 	return {
+		started: study.started(order, { baseline: false }),
 		work: study.work(order),
 		async result(signal: AbortSignal | undefined): Promise<SearchBaseline> {
 			const { winner } = study.ranking;

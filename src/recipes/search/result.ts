@@ -96,7 +96,8 @@ const replayedTimes = [1, 2] as const;
 export function replayed(study: StudyRun): SearchBaseline[] {
 	return replayedTimes.map((times) => {
 		const replay = replayRandomSearch(study.study.snapshot, { times });
-		if (!replay.possible) return { kind: "unknown", reason: replay.reason };
+		const budget = times === 1 ? "the same budget" : `${times} times the budget`;
+		if (!replay.possible) return { kind: "unknown", reason: `${budget}: ${replay.reason}` };
 		const { runs, expected, optimistic, pessimistic } = replay;
 		return { kind: "replayed", times, runs, expected, optimistic, pessimistic };
 	});

@@ -11,6 +11,7 @@ import type { finetuneOptions } from "../options/jobs.ts";
 import type { SearchObjective } from "../options/recipe.ts";
 import type { ConfigFile } from "../options/resolve.ts";
 import { camelCase, kebabCase, type OptionsOf } from "../options/table.ts";
+import { optionOf } from "./wording.ts";
 
 type Values = OptionsOf<typeof finetuneOptions>;
 
@@ -114,9 +115,6 @@ const defaultFirst = (choices: readonly number[], first: number) => [first, ...c
 
 /** Values of `baseBits` and `batchRamp` that stand for "as if it was not given". */
 const unset: Readonly<Record<string, Choice>> = { baseBits: "32", batchRamp: "none" };
-
-/** The option that a parameter sets. */
-export const optionOf = (parameter: string) => parameter.split(".")[0] as string;
 
 /** A point as options of `finetune`. */
 export function settingsOf(point: Params, { batchSize }: Pick<Values, "batchSize">): Record<string, unknown> {

@@ -26,6 +26,7 @@ const trialsFolder = "trials";
 export const searchFiles = [
 	...["", ".lock", ".leases"].map((end) => `${journalFile}${end}`),
 	...[winnerFile, baselineFolder, frontFolder, workersFile, latencyFile, trialsFolder],
+	...["history", "rungs", "parallel", "slices", "importance"].map((plot) => `${plot}.svg`),
 ];
 
 export const trialFolderName = (trial: number) => String(trial).padStart(4, "0");

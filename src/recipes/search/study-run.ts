@@ -25,7 +25,7 @@ import { isCandidate, lastStep } from "../../search/trial.ts";
 import { Channel } from "../../util/channel.ts";
 import { partsOfRun } from "../finetune.ts";
 import { finetuneOptions, type searchOptions } from "../options/jobs.ts";
-import type { RecipeEvent, SearchObjective, TrialSummary } from "../options/recipe.ts";
+import type { EventOf, RecipeEvent, SearchObjective, TrialSummary } from "../options/recipe.ts";
 import { resolveOptions } from "../options/resolve.ts";
 import type { OptionsOf } from "../options/table.ts";
 import { bytesInMemory, millisecondsPerToken } from "./measures.ts";
@@ -151,6 +151,20 @@ export class StudyRun {
 		);
 		if (result.end !== "reached") throw new Error("a trial without a limit came to no end");
 		return { directory: place, step: result.step };
+	}
+
+	/** What there is to say before the work. */
+	started({ endsAt }: { endsAt: number | null }, { baseline }: { baseline: boolean }): EventOf<"search-started"> {
+		const { directory, space } = this.#options;
+		return {
+			type: "search-started",
+			directory,
+			objectives: this.#objectives,
+			space,
+			trials: this.study.trials.map((trial) => this.summary(trial)),
+			...(endsAt !== null && { budgetSeconds: Math.max(0, (endsAt - Date.now()) / 1000) }),
+			baseline,
+		};
 	}
 
 	/** Works on the study until `endsAt` (milliseconds since the epoch), so many trials, or the signal. */
