@@ -26,8 +26,8 @@ export type GenerateEvent =
 
 /** Continues the prompt. The texts of the events, joined, are the text of the last event. */
 export async function* generateText(
-	decoder: Decoder,
-	{ tokenizer }: Pick<Model, "tokenizer">,
+	decoder: Pick<Decoder, "context" | "continueFrom" | "feed">,
+	{ tokenizer }: { tokenizer: Pick<Model["tokenizer"], "stream"> },
 	options: GenerateOptions,
 ): AsyncGenerator<GenerateEvent> {
 	const { ids, maxTokens, stopIds, stop = [], seed, signal } = options;
@@ -68,7 +68,14 @@ export async function* generateText(
 		if (!signal?.aborted) throw error;
 		finishReason = "aborted";
 	}
-	if (!cut) held += stream.flush();
+	if (!cut) {
+		held += stream.flush();
+		const end = earliest(held, stop);
+		if (end >= 0) {
+			held = held.slice(0, end);
+			finishReason = "stop";
+		}
+	}
 	if (held.length > 0) yield { type: "text-generated", text: held };
 	yield { type: "generation-done", finishReason, tokens: generated.length, text: text + held };
 }
