@@ -8,5 +8,4 @@ export default defineConfig({
 	fixedExtension: false,
 	dts: true,
 	clean: true,
-	logLevel: "warn",
 });

@@ -221,7 +221,7 @@ describe("refusals", () => {
 		expect(await downloadModel(model, gone)).toEqual({ path: snapshot(), commit: fakeCommit, offline: true });
 		await expect(downloadModel({ id: "org/other", revision: "main" }, gone)).rejects.toMatchObject({
 			code: "HUB_UNREACHABLE",
-			message: expect.stringMatching(/org\/other is not in the cache.*ECONNREFUSED/),
+			message: expect.stringMatching(/no directory org\/other.*cache.*ECONNREFUSED/),
 		});
 		hub = await startFakeHub({ files: {} });
 	});

@@ -83,10 +83,10 @@ export async function downloadModel(model: HubModel, options: HubOptions): Promi
 		if (cached !== undefined) return { ...cached, offline: true };
 		throw new UserError(
 			"HUB_UNREACHABLE",
-			`${nameOf(model)} is not in the cache, and the hub cannot be reached: ${error.message}.`,
+			`There is no directory ${nameOf(model)}, no such model in the cache, and the hub cannot be reached: ${error.message}.`,
 			{
 				where: cacheDirectory,
-				hint: "Connect to the network once. If a local directory was meant: there is none of this name.",
+				hint: "Check the path; if a model of the Hugging Face hub was meant, connect to the network once.",
 				cause: error.cause,
 			},
 		);

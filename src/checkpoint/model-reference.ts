@@ -34,6 +34,7 @@ export async function parseModelReference(text: string): Promise<ModelReference>
 			where: "--model",
 			expected: "a model directory, builtin, or a hub id such as gpt2, org/name or org/name@revision",
 			found: JSON.stringify(text),
+			hint: "Check the path: it is looked up from the current directory.",
 		},
 	);
 }

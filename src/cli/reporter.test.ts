@@ -17,7 +17,7 @@ const ledger: LedgerReport = {
 	problems: [
 		{
 			code: "no-output",
-			meaning: "has no answer",
+			meaning: "no answer",
 			rows: 3,
 			places: [7, 9].map((line) => ({ file: "a.jsonl", line, message: "m" })),
 		},
@@ -72,7 +72,7 @@ describe("for people", () => {
 			"1,000: 996 kept, 1 truncated, 3 dropped",
 			"996, 4,000 turns",
 			"p50 120  p95 1,480",
-			"3 rows has no answer (a.jsonl:7, a.jsonl:9, ...)",
+			"3 rows: no answer (lines 7, 9)",
 			"id␛[2J, in 5 rows",
 			"124.4M, 294.9K trained",
 			"3.0 GiB of 2.0 GiB free: does not fit",
@@ -105,6 +105,26 @@ describe("for people", () => {
 		expect(terminal.err.slice(-2)[0]).toBe("\r\u001b[2K");
 		expect(terminal.err.at(-1)).toContain("saved x");
 	});
+});
+
+test("paths are shown from where the user stands, and the next command as it can be typed there", () => {
+	const run = (env: Record<string, string>) => {
+		const terminal = new FakeTerminal({ env });
+		const reporter = new Reporter(terminal, { json: false, quiet: false });
+		const files = ["/home/ann/shop/a.json", "/home/ann/b.json", "/data/c.json"];
+		const places = [{ file: "/home/ann/b.json", line: 4, message: "m" }];
+		const problems = [{ code: "no-output" as const, meaning: "no answer", rows: 1, places }];
+		reporter.show({ type: "data-read", files, use: "training", ledger: { ...ledger, problems } });
+		const next = ["attune chat runs/fake"];
+		const result = { steps: 1, supervisedTokens: 2, seconds: 3, next };
+		reporter.show({ type: "run-done", directory: "runs/fake", report: result });
+		return terminal;
+	};
+	const { errText, outText } = run({});
+	expect(errText).toContain("training data: shop/a.json, b.json, /data/c.json\n");
+	expect(errText).toContain("1 row: no answer (b.json:4)");
+	expect(outText).toContain("\n  attune chat runs/fake");
+	expect(run({ npm_command: "start" }).outText).toContain("\n  npx attune chat runs/fake");
 });
 
 test("quiet: results and warnings alone", async () => {

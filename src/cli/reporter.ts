@@ -40,6 +40,9 @@ export class Reporter {
 			paint: paintFor(terminal.stdout, terminal.env),
 			paintNote: paintFor(terminal.stderr, terminal.env),
 			width: Math.min(maximumChartWidth, terminal.stdout.columns || defaultColumns),
+			directory: terminal.directory,
+			// Run by npm, as in a clone, the program is not on the path.
+			program: terminal.env.npm_command === undefined ? "attune" : "npx attune",
 		};
 	}
 

@@ -24,6 +24,8 @@ export interface Terminal {
 	stdin: Readable & { isTTY?: boolean | undefined };
 	env: Readonly<Record<string, string | undefined>>;
 	signals: SignalSource;
+	/** Where the user stands: paths are shown from here. */
+	directory: string;
 	nowMs(): number;
 }
 
@@ -39,5 +41,13 @@ export function processTerminal(): Terminal {
 		if (error.code !== "EPIPE") throw error;
 		process.exit(exitCodes.done);
 	});
-	return { stdout, stderr, stdin, env, signals: process, nowMs: () => performance.now() };
+	return {
+		stdout,
+		stderr,
+		stdin,
+		env,
+		signals: process,
+		directory: process.cwd(),
+		nowMs: () => performance.now(),
+	};
 }

@@ -113,7 +113,7 @@ export function assertAcceptableLoss(
 	if (report.supervisedTokens === 0) {
 		throw new UserError(
 			"NOTHING_TO_TRAIN_ON",
-			`The ${what} holds nothing to train on: ${report.rows} rows, no supervised token.`,
+			`The ${what} holds nothing to train on: ${report.rows} ${report.rows === 1 ? "row" : "rows"}, no supervised token.`,
 			{
 				...(found === "" ? {} : { found }),
 				hint: "attune data check FILE shows what becomes of each row",

@@ -2,24 +2,24 @@
 // A row that cannot be used is not an exception and never disappears: it is a value that the ledger counts.
 import type { Turn } from "../tokenizer/turn.ts";
 
-/** Every reason for which a row is not trained on exactly as it stands in the file. */
+/** Every reason for which a row is not trained on exactly as it stands in the file; read after "3 rows: ". */
 export const problemCodes = {
-	"broken-json": "is not valid JSON",
-	"not-an-object": "is not an object of fields",
-	"unknown-fields": "has none of the fields that dialogues have",
-	"no-input": "has an answer but no question",
-	"empty-input": "has an empty question",
-	"no-output": "has no answer",
-	"empty-output": "has an empty answer",
-	"unknown-role": "has a turn with a role that is not known",
-	"not-text": "has content that is not text",
-	"column-count": "has another number of columns than the header",
-	"ends-without-answer": "ends with a turn that nobody answers",
-	duplicate: "repeats an earlier row",
-	"template-refused": "is refused by the chat template",
-	"unknown-characters": "has characters that the tokenizer lacks",
-	"too-long": "is longer than the maximum length",
-	"no-signal": "has no token to learn from",
+	"broken-json": "not valid JSON",
+	"not-an-object": "not an object of fields",
+	"unknown-fields": "none of the fields that dialogues have",
+	"no-input": "an answer but no question",
+	"empty-input": "an empty question",
+	"no-output": "no answer",
+	"empty-output": "an empty answer",
+	"unknown-role": "a turn with a role that is not known",
+	"not-text": "content that is not text",
+	"column-count": "another number of columns than the header",
+	"ends-without-answer": "a last turn that nobody answers",
+	duplicate: "the same as an earlier row",
+	"template-refused": "refused by the chat template",
+	"unknown-characters": "characters that the tokenizer lacks",
+	"too-long": "longer than the maximum length",
+	"no-signal": "no token to learn from",
 } as const;
 
 export type ProblemCode = keyof typeof problemCodes;

@@ -71,7 +71,11 @@ async function checkFile(file: string): Promise<number> {
 }
 
 export function emptyFile(file: string): UserError {
-	return new UserError("EMPTY_FILE", `${file} is empty.`, { where: file, expected: "at least one row" });
+	return new UserError("EMPTY_FILE", `${file} is empty.`, {
+		where: file,
+		expected: "at least one row",
+		hint: "Check that this is the file that was meant, and that what wrote it came to its end.",
+	});
 }
 
 async function* decode(file: string, onRead: (bytes: number) => void): AsyncGenerator<string> {

@@ -1,6 +1,7 @@
 // Looks at data without training: what is in the files, what each row becomes, what would be lost.
 
 import { inspectData } from "../data/index.ts";
+import type { Place } from "../data/row.ts";
 import { loadReferencedModel } from "./model-reference.ts";
 import { dataCheckOptions } from "./options/jobs.ts";
 import type { Recipe } from "./options/recipe.ts";
@@ -41,8 +42,12 @@ export const dataCheck: Recipe<typeof dataCheckOptions> = async function* (optio
 		yield { type: "text-read", files: values.files, documents, tokens, heldOutTokens: 0 };
 	}
 	if (inspection.duplicates.rows > 0) {
-		const lines = inspection.duplicates.places.slice(0, 5).map(({ line, repeats }) => `${line} repeats ${repeats}`);
-		const message = `${inspection.duplicates.rows} rows repeat an earlier row (line ${lines.join(", ")}).`;
+		const { rows, places } = inspection.duplicates;
+		// One file needs no name at every line.
+		const at = ({ file, line }: Place) => (values.files.length === 1 ? `${line}` : `${file}:${line}`);
+		const shown = places.slice(0, 5).map((place) => `line ${at(place)} as line ${at(place.repeats)}`);
+		const more = rows > shown.length ? ", ..." : "";
+		const message = `${rows} ${rows === 1 ? "row repeats" : "rows repeat"} an earlier row (${shown.join(", ")}${more}).`;
 		yield { type: "warning", code: "DUPLICATE_ROWS", message };
 	}
 	for (const { line, outcome, problems, examples } of inspection.shown) {

@@ -139,6 +139,7 @@ function checkedMaxLength(asked: number | undefined, model: Model): number {
 		where: "--max-length",
 		expected: `at most ${context} tokens`,
 		found: `${asked}`,
+		hint: "Leave it out: the model's context is the default. Longer conversations are cut into several.",
 	});
 }
 

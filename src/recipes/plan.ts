@@ -54,6 +54,7 @@ export const plan: Recipe<typeof planOptions> = async function* (options, { orig
 			where: "--max-length",
 			expected: `at most ${context} tokens`,
 			found: `${maxLength}`,
+			hint: "Leave it out: the model's context is the default. Longer conversations are cut into several.",
 		});
 	}
 	const known = values.data && base.template;

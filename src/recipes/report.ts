@@ -24,6 +24,8 @@ export interface ReportSource {
 
 export interface FullReport extends RunReport {
 	curve: Curve;
+	/** The highest of the steps, which --learning-rate or the method's default decided. */
+	learningRate?: number;
 	/** What to change in another run, and why. */
 	advice: readonly string[];
 	warnings: readonly string[];
@@ -51,6 +53,7 @@ export function makeReport({ report, manifest, events, forecast, ledger, peakByt
 	return {
 		...report,
 		curve: curveOf(events),
+		...highestLearningRate(events),
 		advice: advise({ events, report }),
 		warnings: events.flatMap((event) => (event.type === "warning" ? [event.message] : [])),
 		answers: events.flatMap((event) => {
@@ -63,6 +66,11 @@ export function makeReport({ report, manifest, events, forecast, ledger, peakByt
 		peakBytes,
 		...(ledger && { ledger }),
 	};
+}
+
+function highestLearningRate(events: readonly RecipeEvent[]): Pick<FullReport, "learningRate"> {
+	const rates = events.flatMap((event) => (event.type === "step-done" ? [event.learningRate] : []));
+	return rates.length === 0 ? {} : { learningRate: rates.reduce((most, rate) => Math.max(most, rate)) };
 }
 
 export type Curve = NonNullable<RunReport["curve"]>;
@@ -121,6 +129,7 @@ function markdown(report: FullReport): string {
 		["time", `${report.seconds.toFixed(1)} s`],
 		["peak memory", `${gibibytes(report.peakBytes)}, forecast ${gibibytes(report.forecast.peakBytes)}`],
 	];
+	if (report.learningRate !== undefined) facts.push(["highest learning rate", `${report.learningRate}`]);
 	if (before !== undefined) facts.push(["validation loss before", before.toFixed(4)]);
 	if (after !== undefined) facts.push(["validation loss after", after.toFixed(4)]);
 	if (report.testLoss !== undefined) facts.push(["test loss", report.testLoss.toFixed(4)]);
@@ -165,7 +174,7 @@ function dataLines(ledger: LedgerReport): string[] {
 		),
 		...ledger.problems.map(
 			({ rows, meaning, places }) =>
-				`\n${rows} rows ${meaning} (${places
+				`\n${rows} ${rows === 1 ? "row" : "rows"}: ${meaning} (${places
 					.slice(0, 5)
 					.map(({ file, line }) => `${file}:${line}`)
 					.join(", ")}${rows > 5 ? ", ..." : ""})`,

@@ -39,6 +39,7 @@ test.each(["e.json", "e.jsonl", "e.csv"])("an empty file: %s", async (name) => {
 			code: "EMPTY_FILE",
 			where: file,
 			expected: "at least one row",
+			hint: expect.stringContaining("Check that this is the file"),
 		});
 	}
 });

@@ -30,6 +30,7 @@ describe("not a model", () => {
 			code: "MODEL_NOT_FOUND",
 			where: "--model",
 			found: '"/nowhere/model"',
+			hint: expect.stringContaining("Check the path"),
 		});
 	});
 
@@ -136,5 +137,6 @@ test("a maximum length above the model's context", async () => {
 		where: "--max-length",
 		expected: "at most 64 tokens",
 		found: "65",
+		hint: expect.stringContaining("the model's context is the default"),
 	});
 });

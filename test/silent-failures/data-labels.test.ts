@@ -83,7 +83,7 @@ describe("all labels masked: loss 0, and the run finishes (trl #6668, #6025)", (
 		const rows = [conversation("hello"), conversation("anyone there?")];
 		await expect(prepare(rows, { maxLossOfRows: 1 })).rejects.toMatchObject({
 			code: "NOTHING_TO_TRAIN_ON",
-			found: expect.stringContaining("2 rows: has no answer"),
+			found: expect.stringContaining("2 rows: no answer"),
 		});
 	});
 

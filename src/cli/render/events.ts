@@ -1,5 +1,6 @@
 // How each event of a recipe reads on a terminal: one row an event type. `results` go to stdout, `notes` to stderr,
 // `progress` to the bar. Pure; the reporter decides what is printed.
+import { isAbsolute, relative } from "node:path";
 import type { LedgerReport } from "../../data/ledger.ts";
 import type { EventOf, RecipeEvent } from "../../recipes/options/recipe.ts";
 import { formatBytes, formatCount, formatLoss, formatRate, formatSeconds, formatShortCount } from "./format.ts";
@@ -17,6 +18,10 @@ export interface View {
 	paintNote: Paint;
 	/** Columns for results. */
 	width: number;
+	/** Paths below it are shown from here. */
+	directory: string;
+	/** How the program is called here, in commands that come next. */
+	program: string;
 }
 
 export interface Rendered {
@@ -29,10 +34,12 @@ export interface Rendered {
 
 const renderers = {
 	"data-read": (event, view) =>
-		event.use === "check" ? { results: dataLines(event, view.paint) } : { notes: dataLines(event, view.paintNote) },
-	"text-read": ({ files, documents, tokens, heldOutTokens }, { paintNote }) => ({
+		event.use === "check"
+			? { results: dataLines(event, { ...view, paint: view.paint }) }
+			: { notes: dataLines(event, { ...view, paint: view.paintNote }) },
+	"text-read": ({ files, documents, tokens, heldOutTokens }, { paintNote, directory }) => ({
 		notes: [
-			`${paintNote("bold", "text")}: ${files.join(", ")}`,
+			`${paintNote("bold", "text")}: ${fileNames(files, directory)}`,
 			...pairLines([
 				["  documents", formatCount(documents)],
 				["  tokens", `${formatCount(tokens)}, and ${formatCount(heldOutTokens)} held out`],
@@ -114,7 +121,7 @@ const renderers = {
 		},
 	}),
 	"search-done": (event, view) => ({ results: searchResultLines(event, view) }),
-	"run-done": ({ directory, report }) => ({
+	"run-done": ({ directory, report }, { program }) => ({
 		results: [
 			...pairLines([
 				["run", directory],
@@ -126,7 +133,9 @@ const renderers = {
 			...(report.advice === undefined || report.advice.length === 0
 				? []
 				: ["", "what to try:", ...report.advice.map((line) => `  ${line}`)]),
-			...(report.next === undefined ? [] : ["", "next:", ...report.next.map((line) => `  ${line}`)]),
+			...(report.next === undefined
+				? []
+				: ["", "next:", ...report.next.map((line) => `  ${line.replace(/^attune /, `${program} `)}`)]),
 		],
 	}),
 } satisfies { [Type in RecipeEvent["type"]]: (event: EventOf<Type>, view: View) => Rendered };
@@ -136,11 +145,14 @@ export function renderEvent(event: RecipeEvent, view: View): Rendered {
 	return render(event, view);
 }
 
-function dataLines({ files, use, shape, ledger }: EventOf<"data-read">, paint: Paint): string[] {
+function dataLines(
+	{ files, use, shape, ledger }: EventOf<"data-read">,
+	{ paint, directory }: Pick<View, "paint" | "directory">,
+): string[] {
 	const counts = Object.entries(ledger.outcomes).filter(([, rows]) => rows > 0);
 	const lines = shape === undefined ? "" : Object.entries(shape.lengthPercentiles).map(percentile).join("  ");
 	return [
-		`${paint("bold", use === "check" ? "data" : `${use} data`)}: ${files.join(", ")}`,
+		`${paint("bold", use === "check" ? "data" : `${use} data`)}: ${fileNames(files, directory)}`,
 		...pairLines([
 			...(shape === undefined
 				? []
@@ -157,19 +169,36 @@ function dataLines({ files, use, shape, ledger }: EventOf<"data-read">, paint: P
 			["  supervised tokens", `${formatCount(ledger.supervisedTokens)} of ${formatCount(ledger.tokens)}`],
 			...(ledger.lostTokens === 0 ? [] : [["  lost tokens", formatCount(ledger.lostTokens)] as const]),
 		]),
-		...ledger.problems.map((problem) => problemLine(problem, paint)),
+		...ledger.problems.map((problem) => problemLine(problem, { paint, directory, files })),
 		...Object.entries(ledger.unusedFields).map(
-			([field, rows]) => `  not read: the field ${printable(field)}, in ${formatCount(rows)} rows`,
+			([field, rows]) =>
+				`  not read: the field ${printable(field)}, in ${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`,
 		),
 	];
 }
 
 const placesShown = 5;
 
-function problemLine({ rows, meaning, places }: LedgerReport["problems"][number], paint: Paint): string {
-	const shown = places.slice(0, placesShown).map(({ file, line }) => `${file}:${line}`);
-	const more = rows > shown.length ? ", ..." : "";
-	return `  ${paint("yellow", `${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`)} ${meaning} (${shown.join(", ")}${more})`;
+function problemLine(
+	{ rows, meaning, places }: LedgerReport["problems"][number],
+	{ paint, directory, files }: Pick<View, "paint" | "directory"> & { files: readonly string[] },
+): string {
+	// One file needs no name at every line.
+	const at = ({ file, line }: (typeof places)[number]) =>
+		files.length === 1 ? `${line}` : `${shortPath(file, directory)}:${line}`;
+	const shown = places.slice(0, placesShown).map(at).join(", ");
+	const where = files.length > 1 ? shown : `${rows === 1 ? "line" : "lines"} ${shown}`;
+	const count = `${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`;
+	return `  ${paint("yellow", count)}: ${meaning} (${where}${rows > placesShown ? ", ..." : ""})`;
+}
+
+const fileNames = (files: readonly string[], directory: string) =>
+	files.map((file) => shortPath(file, directory)).join(", ");
+
+/** From where the user stands, when that is shorter. */
+function shortPath(path: string, directory: string): string {
+	const fromHere = relative(directory, path);
+	return isAbsolute(path) && fromHere.length < path.length ? fromHere : path;
 }
 
 function percentile([rank, tokens]: [string, number]): string {

@@ -6,6 +6,8 @@ import { displayWidth } from "./width.ts";
 
 const redrawMs = 100;
 const plainLineMs = 10_000;
+const widestBar = 24;
+const narrowestBar = 8;
 
 export interface ProgressLine {
 	/** 0 to 1. */
@@ -20,6 +22,8 @@ export class Progress {
 	#lastMs = -Infinity;
 	#onScreen = false;
 	#pending: ProgressLine | undefined;
+	/** The bar only shrinks while numbers grow and shrink beside it: one that breathes is hard to read. */
+	#barWidth = widestBar;
 
 	constructor(stream: OutputStream, { nowMs }: { nowMs: () => number }) {
 		this.#stream = stream;
@@ -47,6 +51,7 @@ export class Progress {
 		if (this.#onScreen) this.#stream.write("\n");
 		this.#onScreen = false;
 		this.#lastMs = -Infinity;
+		this.#barWidth = widestBar;
 	}
 
 	#draw(): void {
@@ -58,24 +63,36 @@ export class Progress {
 		}
 		// The last column stays free: some terminals wrap when it is written.
 		const columns = (this.#stream.columns || defaultColumns) - 1;
-		this.#stream.write(`\r\u001b[2K${progressText(line, { columns })}`);
+		this.#barWidth = Math.min(this.#barWidth, barRoom(line, columns));
+		this.#stream.write(`\r\u001b[2K${progressText(line, { columns, barWidth: this.#barWidth })}`);
 		this.#onScreen = true;
 	}
 }
 
 /** First the pieces that fit, then a bar after the first one when there is room left for it. */
-export function progressText({ part, pieces }: ProgressLine, { columns }: { columns: number }): string {
-	const kept: string[] = [];
-	let used = 0;
-	for (const piece of pieces) {
-		const width = displayWidth(piece) + (kept.length === 0 ? 0 : 2);
-		if (used + width > columns) break;
-		used += width;
-		kept.push(piece);
-	}
-	const room = Math.min(24, columns - used - 2);
-	if (part === undefined || room < 8) return kept.join("  ");
-	const full = Math.round(Math.min(1, Math.max(0, part)) * room);
+export function progressText(
+	line: ProgressLine,
+	{ columns, barWidth = widestBar }: { columns: number; barWidth?: number },
+): string {
+	const kept = piecesThatFit(line.pieces, columns);
+	const room = Math.min(barWidth, barRoom(line, columns));
+	if (line.part === undefined || room < narrowestBar) return kept.join("  ");
+	const full = Math.round(Math.min(1, Math.max(0, line.part)) * room);
 	const bar = "⣿".repeat(full) + "⣀".repeat(room - full);
 	return [kept[0], bar, ...kept.slice(1)].join("  ");
 }
+
+function piecesThatFit(pieces: readonly string[], columns: number): string[] {
+	const kept: string[] = [];
+	let used = 0;
+	for (const piece of pieces) {
+		used += displayWidth(piece) + (kept.length === 0 ? 0 : 2);
+		if (used > columns) break;
+		kept.push(piece);
+	}
+	return kept;
+}
+
+/** Columns that the pieces leave to the bar. */
+const barRoom = ({ pieces }: ProgressLine, columns: number) =>
+	columns - displayWidth(piecesThatFit(pieces, columns).join("  ")) - 2;

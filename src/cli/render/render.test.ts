@@ -192,6 +192,17 @@ describe("progress", () => {
 			expect(displayWidth(progressText({ ...line, part }, { columns: 120 }))).toBeLessThanOrEqual(120);
 	});
 
+	test("the bar does not grow again when the numbers beside it get shorter", () => {
+		const terminal = new FakeTerminal({ isTTY: true, columns: 60 });
+		const progress = new Progress(terminal.stderr, { nowMs: terminal.nowMs });
+		const widths = ["9.9s", "12m 34s", "9.9s"].map((left) => {
+			terminal.timeMs += 1000;
+			progress.show({ part: 0.5, pieces: ["step 60/120", "loss 2.3411", `${left} left`] });
+			return terminal.err.at(-1)?.match(/[⣿⣀]+/)?.[0].length;
+		});
+		expect(widths).toEqual([22, 19, 19]);
+	});
+
 	test("on a terminal it is redrawn at most ten times a second, on one line", () => {
 		const terminal = new FakeTerminal({ isTTY: true });
 		const progress = new Progress(terminal.stderr, { nowMs: terminal.nowMs });

@@ -122,6 +122,7 @@ export class FakeTerminal implements Terminal {
 	readonly stderr: Terminal["stderr"];
 	readonly env: Record<string, string | undefined>;
 	readonly signals: EventEmitter & { exit(code: number): void };
+	readonly directory = "/home/ann";
 	timeMs = 0;
 
 	constructor({
