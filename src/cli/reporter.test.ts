@@ -96,6 +96,16 @@ describe("for people", () => {
 		expect(outText + errText).not.toContain("\u001b");
 	});
 
+	test("the line of a text is ended before anything is said about it", () => {
+		const terminal = new FakeTerminal({ isTTY: true });
+		const screen: string[] = [];
+		terminal.stdout.write = terminal.stderr.write = (text: string) => screen.push(text);
+		const reporter = new Reporter(terminal, { json: false, quiet: false });
+		reporter.show({ type: "text-generated", text: "Dear" });
+		reporter.show({ type: "generation-done", finishReason: "stop", tokens: 1, tokensPerSecond: 50 });
+		expect(screen.join("")).toMatch(/^Dear\n.*1 tokens/);
+	});
+
 	test("on a terminal, the bar is cleared before anything else is printed", async () => {
 		const terminal = new FakeTerminal({ isTTY: true, columns: 60 });
 		const reporter = new Reporter(terminal, { json: false, quiet: false });

@@ -49,6 +49,8 @@ export class Reporter {
 	show(event: RecipeEvent): void {
 		const { json, quiet } = this.#options;
 		const { results = [], notes = [], progress, stream } = renderEvent(event, this.#view);
+		// Before the notes: it may end the line that they must not run into.
+		if (stream !== undefined && !json) this.#terminal.stdout.write(stream);
 		const isInTable = event.type === "trial-changed" && event.trial.state !== "failed" && this.#search !== undefined;
 		if (event.type === "warning" || !(quiet || json || isInTable)) this.note(notes);
 		if (json) {
@@ -57,7 +59,6 @@ export class Reporter {
 		}
 		this.#remember(event);
 		if (this.#showLive(event)) return;
-		if (stream !== undefined) this.#terminal.stdout.write(stream);
 		if (progress !== undefined && !quiet) this.#progress.show(progress);
 		if (event.type === "run-done" && !quiet) this.#drawCurve();
 		this.#print(results);
