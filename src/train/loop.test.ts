@@ -350,6 +350,18 @@ describe("stopping and going on", () => {
 		},
 	};
 
+	test("the time that is left is told right from the first step after a resume", async () => {
+		const length = { steps: 20 };
+		const whole = world({ length, saveSteps: 15 });
+		const before = of(await run(whole), "step-done")[15];
+		const after = of(
+			await run(world({ length, resumed: whole.saves[0] as TrainState<FakeStreamState> })),
+			"step-done",
+		)[0];
+		expect(after?.step).toBe(16);
+		expect(after?.secondsLeft).toBeCloseTo(before?.secondsLeft as number);
+	});
+
 	/** What a run does, without what depends on the clock. */
 	const essence = (events: readonly TrainEvent[]) =>
 		events

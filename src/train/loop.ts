@@ -106,7 +106,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	const { engine, updater, stream, signal, seed, clock } = options;
 	const { plan, schedule } = planTraining(options);
 	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);
-	const speed = new Speed(clock);
+	const speed = new Speed(clock, plan.progress(state));
 	const health = options.watch && state.step === 0 ? new HealthWatch(options.watch) : undefined;
 	const noise = new NoiseScale();
 	let savedAt = options.resumed?.step ?? -1;
@@ -317,12 +317,15 @@ class Speed {
 	readonly #clock: () => number;
 	readonly #steps: { tokens: number; ms: number }[] = [];
 	#last: number;
-	#startProgress: number | undefined;
+	/** Before the first step, which is not 0 in a run that was resumed; after it once there was one. */
+	#startProgress: number;
+	#warm = false;
 	#trained = 0;
 	#done = 0;
 
-	constructor(clock: () => number) {
+	constructor(clock: () => number, progress: number) {
 		this.#clock = clock;
+		this.#startProgress = progress;
 		this.#last = clock();
 	}
 
@@ -334,9 +337,11 @@ class Speed {
 		if (this.#steps.length > 20) this.#steps.shift();
 		const sum = this.#steps.reduce((total, step) => ({ tokens: total.tokens + step.tokens, ms: total.ms + step.ms }));
 		// The first step pays for cold memory: it is left out of the forecast.
-		if (this.#startProgress === undefined) {
+		if (!this.#warm) {
+			const secondsLeft = ((1 - progress) * ms) / (progress - this.#startProgress) / 1000;
 			this.#startProgress = progress;
-			return { supervisedTokensPerSecond: (tokens / ms) * 1000, secondsLeft: (ms / 1000) * (1 / progress - 1) };
+			this.#warm = true;
+			return { supervisedTokensPerSecond: (tokens / ms) * 1000, secondsLeft };
 		}
 		this.#trained += ms;
 		this.#done = progress - this.#startProgress;
