@@ -1,4 +1,5 @@
 // Fine-tune on dialogues from code, then ask: the same functions that the command line calls.
+// After `npm run build`: node --experimental-strip-types examples/finetune-and-ask.ts (Node 22 or later)
 
 import { chat, completed, finetune } from "attune";
 
@@ -18,7 +19,9 @@ console.log(
 	`validation loss ${run?.report.validationLossBefore?.toFixed(2)} -> ${run?.report.validationLossAfter?.toFixed(2)}`,
 );
 
-await using conversation = await chat({ directory: "runs/from-code", temperature: 0 });
+const conversation = await chat({ directory: "runs/from-code", temperature: 0 });
 for await (const piece of conversation.ask("How long does delivery take?", { signal: new AbortController().signal })) {
 	process.stdout.write(piece);
 }
+process.stdout.write("\n");
+await conversation[Symbol.asyncDispose]();

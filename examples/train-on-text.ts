@@ -1,7 +1,9 @@
 // The example of the article this package comes from: load GPT-2, cut a text into blocks of 128 tokens, train three
 // epochs in batches of 8, keep two checkpoints. Then let the model go on with a line of its own.
 //
-//     node train-on-text.js my.txt gpt2        (any Hugging Face id or directory; "builtin" needs no download)
+//     node --experimental-strip-types examples/train-on-text.ts my.txt gpt2
+//
+// after `npm run build`, with Node 22 or later. Any Hugging Face id or directory will do; "builtin" needs no download.
 
 import { Decoder, generateText, loadModel, pretrain } from "attune";
 
@@ -35,4 +37,5 @@ for await (const event of generateText(decoder, trained, {
 })) {
 	if (event.type === "text-generated") process.stdout.write(event.text);
 }
+process.stdout.write("\n");
 decoder.dispose();
