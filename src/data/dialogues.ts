@@ -306,7 +306,7 @@ class Preparation {
 					leaked.length === 0
 						? "too few conversations that differ, or none that can be used"
 						: `${leaked.length} that nearly repeat rows of training`,
-				hint: "hold out more or other conversations, or compare with leaking ones: --leakage report",
+				hint: "hold out more (--validation 0.2), name a file of other conversations, or train without: --validation 0",
 			});
 		}
 	}

@@ -183,14 +183,14 @@ export function* dataEvents(
 		yield {
 			type: "warning",
 			code: "DUPLICATE_ROWS",
-			message: `${duplicates.rows} rows of training repeat an earlier row (lines ${lines(duplicates.places)}).`,
+			message: `${counted(duplicates.rows, "row of training repeats", "rows of training repeat")} an earlier row (${lines(duplicates.places)}).`,
 		};
 	}
 	if (leaks.rows > 0) {
 		yield {
 			type: "warning",
 			code: "LEAKED_ROWS",
-			message: `${leaks.rows} held-out rows nearly repeat a row of training (lines ${lines(leaks.places)}); they are kept out of validation.`,
+			message: `${counted(leaks.rows, "held-out row nearly repeats", "held-out rows nearly repeat")} a row of training (${lines(leaks.places)}) and ${leaks.rows === 1 ? "is" : "are"} kept out of validation.`,
 		};
 	}
 	if (sides.validation.examples === 0) {
@@ -203,7 +203,9 @@ export function* dataEvents(
 	}
 }
 
+const counted = (count: number, one: string, more: string) => `${count} ${count === 1 ? one : more}`;
+
 function lines(places: readonly { line: number }[]): string {
 	const shown = places.slice(0, 5).map(({ line }) => line);
-	return `${shown.join(", ")}${places.length > shown.length ? ", ..." : ""}`;
+	return `${places.length === 1 ? "line" : "lines"} ${shown.join(", ")}${places.length > shown.length ? ", ..." : ""}`;
 }
