@@ -22,7 +22,9 @@ test("every flag in the sources and in the README exists", () => {
 	const named = files
 		.filter((file) => /(\.ts|README.*\.md)$/.test(file) && !/test|fixtures|config/.test(file))
 		.flatMap((file) => [
-			...readFileSync(resolve(root, file), "utf8").matchAll(/(?<![\w-])--(?!this\b)([a-z][a-z0-9-]*[a-z0-9])(?![\w-])/g),
+			...readFileSync(resolve(root, file), "utf8").matchAll(
+				/(?<![\w-])--(?!this\b)([a-z][a-z0-9-]*[a-z0-9])(?![\w-])/g,
+			),
 		])
 		.map(([, flag]) => flag as string);
 	expect(named.length).toBeGreaterThan(20);
