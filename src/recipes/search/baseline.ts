@@ -1,5 +1,6 @@
 // The honest baseline, run for real: random search over whole runs, with the same budget, space and data.
 
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { SearchBaseline } from "../options/recipe.ts";
 import { bestOf } from "./result.ts";
@@ -13,6 +14,7 @@ export async function runBaseline(
 	{ startedAt, budget, values }: { startedAt: number; budget: number | undefined; values: SearchValues },
 ) {
 	const directory = join(options.directory, baselineFolder);
+	await mkdir(directory, { recursive: true });
 	const study = await StudyRun.open({
 		...options,
 		directory,

@@ -1,7 +1,7 @@
 // The end of a search: the winner's best checkpoint becomes the model and is scored on data that the search never saw; its
 // settings become a config file; what random search would have found is set beside it.
 
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { importanceOf, replayRandomSearch, type Trial } from "../../search/index.ts";
 import { writeFileAtomic } from "../../util/atomic-file.ts";
@@ -43,6 +43,7 @@ export async function conclude(
 	}
 	if (values.objective.length > 1) {
 		await rm(join(directory, frontFolder), { recursive: true, force: true });
+		await mkdir(join(directory, frontFolder));
 		for (const trial of study.study.front) {
 			const place = join(directory, frontFolder, trialFolderName(trial.number));
 			const setting = await bestOf(study, { trial, bench });

@@ -2,10 +2,12 @@
 // and the space.
 
 import type { Space } from "../../search/index.ts";
+import { UserError } from "../../util/errors.ts";
 import { readConfig } from "../options/config.ts";
 import { finetuneOptions } from "../options/jobs.ts";
 import type { SearchObjective } from "../options/recipe.ts";
 import { type OptionRecord, resolveOptions } from "../options/resolve.ts";
+import { kebabCase } from "../options/table.ts";
 import { composeSpace, defaultSpace } from "./space.ts";
 import type { SearchValues } from "./study-run.ts";
 import { tokensPerExample } from "./trial-run.ts";
@@ -61,11 +63,27 @@ export async function spaceOf(
 		mostEpochs,
 		objectives,
 	});
-	return composeSpace(base, {
+	const composed = composeSpace(base, {
 		values: usual,
 		given,
 		...(values.space !== undefined && { file: await readConfig(values.space) }),
 		vary: values.vary,
 		known: new Set(Object.keys(finetuneOptions.options).filter((name) => !notSearched.has(name))),
+	});
+	checkObjectives(objectives, composed.space);
+	return composed;
+}
+
+/** Settings on which the time of a token and the size of a model depend. */
+const changesCost = ["lora", "loraRank", "loraTargets", "loraDora", "baseBits"];
+
+function checkObjectives(objectives: readonly SearchObjective[], space: Space): void {
+	const constant = objectives.filter((objective) => objective !== "quality");
+	if (constant.length === 0 || Object.keys(space).some((name) => changesCost.includes(name))) return;
+	throw new UserError("OBJECTIVE_CONSTANT", `Nothing that is searched changes ${constant.join(" or ")}.`, {
+		where: "--objective",
+		expected: `one of ${changesCost.map(kebabCase).join(", ")} in the search space`,
+		found: Object.keys(space).join(", "),
+		hint: "Add --lora, which searches rank and base-bits, or leave the objective out.",
 	});
 }

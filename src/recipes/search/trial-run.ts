@@ -221,7 +221,8 @@ async function save(
 	// Of a trial that will not go on only the best weights are of worth.
 	const tensors = {
 		...(!finished && savedTensors({ model, trainable }, updater)),
-		...((finished || !ahead) && { [bestFile]: parameterEntries(architecture, { config, parameters: best }) }),
+		...(best.size > 0 &&
+			(finished || !ahead) && { [bestFile]: parameterEntries(architecture, { config, parameters: best }) }),
 	};
 	await writeCheckpoint(directory, { step, tensors, state: JSON.parse(JSON.stringify(state)) });
 	await pruneCheckpoints(directory, { saveTotalLimit: 1 });
@@ -248,11 +249,14 @@ async function load(
 		const fileName = (name: string) => model.architecture.fileName(name);
 		const current = checkpoint.tensors.get(weightsNameOf(model));
 		const best = new Map<string, Float32Array>();
-		const bestTensors = checkpoint.tensors.get(bestFile) ?? current;
+		// Interrupted before its first evaluation, it has no best weights yet.
+		const bestTensors = checkpoint.tensors.get(bestFile) ?? (state.train.best ? current : undefined);
 		for (const [name, data] of live) {
-			const copy = new Float32Array(data.length);
-			await bestTensors?.readInto(fileName(name), copy);
-			best.set(name, copy);
+			if (bestTensors) {
+				const copy = new Float32Array(data.length);
+				await bestTensors.readInto(fileName(name), copy);
+				best.set(name, copy);
+			}
 			if (updater) await current?.readInto(fileName(name), data);
 		}
 		const file = checkpoint.tensors.get(optimizerFile);
