@@ -83,18 +83,9 @@ const aliases = new Set(["Reshape", "Identity"]);
 const inPlace: Readonly<Record<string, readonly number[]>> = {
 	...Object.fromEntries(["Add", "Sub", "Mul", "Div"].map((op) => [op, [0, 1]])),
 	...Object.fromEntries(
-		[
-			"Neg",
-			"Log",
-			"Sqrt",
-			"Reciprocal",
-			"Tanh",
-			"Sigmoid",
-			"Abs",
-			"Softmax",
-			"LogSoftmax",
-			"ScatterElements",
-		].map((op) => [op, [0]]),
+		["Neg", "Log", "Sqrt", "Reciprocal", "Tanh", "Sigmoid", "Abs", "Softmax", "LogSoftmax", "ScatterElements"].map(
+			(op) => [op, [0]],
+		),
 	),
 };
 
