@@ -4,6 +4,7 @@
 // writes the same journal as one that was not.
 //
 // It knows nothing of what is searched. The objective is a function from settings and steps to values.
+import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../util/errors.ts";
 import { Rng } from "../util/rng.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -241,6 +242,11 @@ export class Study<S extends Space> {
 				if (reason !== undefined) return yield { type: "study-stopped", reason };
 				const hurry = finishing();
 				const next = await this.#turn((turn) => this.#next(turn, { maxTrials, finishing: hurry }));
+				if (next === undefined && this.#state.trials.some(({ state }) => state === "running")) {
+					// Other workers have them: each may be promoted, or be left behind.
+					await sleep(waitMs);
+					continue;
+				}
 				if (next === undefined) {
 					const exhausted = this.#state.trials.length < maxTrials;
 					return yield { type: "study-stopped", reason: hurry ? "finished" : exhausted ? "exhausted" : "trials" };
@@ -472,6 +478,9 @@ export class Study<S extends Space> {
 		await this.#turn(({ transaction }) => transaction.lease(number)).catch(() => undefined);
 	}
 }
+
+/** Between looks at what other workers do when there is nothing to do but wait for them. */
+const waitMs = 100;
 
 interface Turn {
 	readonly transaction: StorageTransaction;

@@ -161,7 +161,7 @@ export function composeSpace(
 		const [head, ...rest] = written.split(".");
 		const name = [camelCase(head as string), ...rest].join(".");
 		checkKnown(optionOf(name), { known, where });
-		if (typeof value === "object" && value !== null) raw[name] = value;
+		if (typeof value === "object" && value !== null) raw[name] = withCamelCaseParents(value);
 		else {
 			for (const other of Object.keys(raw)) if (optionOf(other) === optionOf(name)) delete raw[other];
 			fixed[optionOf(name)] = value;
@@ -191,6 +191,16 @@ export function composeSpace(
 		}
 	}
 	return { space: parseSpace(raw), fixed };
+}
+
+/** In a file the names in `when` are written as all names are. */
+function withCamelCaseParents(parameter: object): object {
+	const { when } = parameter as { when?: unknown };
+	if (typeof when !== "object" || when === null) return parameter;
+	return {
+		...parameter,
+		when: Object.fromEntries(Object.entries(when).map(([name, value]) => [camelCase(name), value])),
+	};
 }
 
 function checkKnown(option: string, { known, where }: { known: ReadonlySet<string>; where: string }): void {
