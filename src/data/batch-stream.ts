@@ -93,6 +93,11 @@ export class BatchStream {
 		return this.#indices.reduce((sum, index) => sum + this.#options.store.supervisedTokensOf(index), 0);
 	}
 
+	/** Positions that are not padding: what time goes by. */
+	get tokensPerEpoch(): number {
+		return this.#indices.reduce((sum, index) => sum + this.#options.store.timeOf(index), 0);
+	}
+
 	/** The next step: `batchSize` examples, or what is left of the epoch when that is less. Goes on for ever. */
 	next(batchSize: number): TrainingStep {
 		if (!Number.isInteger(batchSize) || batchSize < 1) throw new RangeError(`batch size ${batchSize}`);

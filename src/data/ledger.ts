@@ -110,11 +110,14 @@ export function assertAcceptableLoss(
 ): void {
 	const { maxLossOfRows = 0.01, what = "data" } = options;
 	const found = report.problems.slice(0, 3).map(describeProblem).join("; ");
+	const [first] = report.problems[0]?.places ?? [];
+	const where = first && { where: placeOf(first) };
 	if (report.supervisedTokens === 0) {
 		throw new UserError(
 			"NOTHING_TO_TRAIN_ON",
 			`The ${what} holds nothing to train on: ${report.rows} ${report.rows === 1 ? "row" : "rows"}, no supervised token.`,
 			{
+				...where,
 				...(found === "" ? {} : { found }),
 				hint: "attune data check FILE shows what becomes of each row",
 			},
@@ -131,6 +134,7 @@ export function assertAcceptableLoss(
 		"TOO_MANY_ROWS_LOST",
 		`${lost}, more than the ${percent(maxLossOfRows)} that --max-loss-of-rows allows.`,
 		{
+			...where,
 			found,
 			hint: `${tooLong ? "raise --max-length, or " : ""}mend these rows, or accept the loss: --max-loss-of-rows ${ceil(share)}`,
 		},
@@ -138,10 +142,13 @@ export function assertAcceptableLoss(
 }
 
 function describeProblem({ rows, meaning, places }: ProblemCount): string {
-	const first = places.slice(0, 3).map(({ file, line, column }) => [file, line, column].filter(Boolean).join(":"));
+	const first = places.slice(0, 3).map(placeOf);
 	const where = `${first.join(", ")}${rows > first.length ? ", ..." : ""}`;
 	return `${rows} ${rows === 1 ? "row" : "rows"}: ${meaning} (${where}: ${places[0]?.message})`;
 }
+
+const placeOf = ({ file, line, column }: ProblemCount["places"][number]) =>
+	[file, line, column].filter(Boolean).join(":");
 
 const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`;
 const ceil = (share: number) => Math.ceil(share * 1000) / 1000;

@@ -86,6 +86,10 @@ export class WindowStream {
 		return this.examplesPerEpoch * this.#options.blockSize;
 	}
 
+	get tokensPerEpoch(): number {
+		return this.supervisedTokensPerEpoch;
+	}
+
 	/** The next step: `batchSize` windows, or what is left of the epoch. Goes on for ever. */
 	next(batchSize: number): WindowStep {
 		if (!Number.isInteger(batchSize) || batchSize < 1) throw new RangeError(`batch size ${batchSize}`);

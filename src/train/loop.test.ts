@@ -25,6 +25,7 @@ function fakeStream(perEpoch: number, from: FakeStreamState = { examples: 0, sup
 	const stream: StepStream & { readonly state: FakeStreamState } = {
 		examplesPerEpoch: perEpoch,
 		supervisedTokensPerEpoch: perEpoch * 3,
+		tokensPerEpoch: perEpoch * 3,
 		get state() {
 			return { ...state };
 		},
@@ -121,6 +122,26 @@ const of = <Type extends TrainEvent["type"]>(events: readonly TrainEvent[], type
 	events.filter((event): event is Extract<TrainEvent, { type: Type }> => event.type === type);
 const stepsOf = (events: readonly TrainEvent[]) => of(events, "step-done").map(({ batchSize }) => batchSize);
 const savedSteps = ({ saves }: World) => saves.map(({ step }) => step);
+
+test("the time that is left goes by tokens: a last step of half the size counts half, a cold first step and saving do not", async () => {
+	let ms = 0;
+	const made = world({ length: { epochs: 1 }, saveSteps: 1, clock: () => ms });
+	const { microStep } = made.options.engine;
+	let first = true;
+	made.options.engine.microStep = async (batch, more) => {
+		ms += 1000 * batch.rows.length * (first ? 10 : 1);
+		first = false;
+		return microStep(batch, more);
+	};
+	const { save } = made.options;
+	made.options.save = async (state) => {
+		ms += 1e6;
+		return (await save?.(state)) as string;
+	};
+	const left = of(await run(made), "step-done").map(({ secondsLeft }) => secondsLeft);
+	expect(left[1]).toBeCloseTo(2 * 3);
+	expect(left[2]).toBe(0);
+});
 
 describe("length", () => {
 	test.each([

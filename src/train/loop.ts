@@ -18,6 +18,8 @@ export interface StepStream {
 	readonly state: StreamState;
 	readonly examplesPerEpoch: number;
 	readonly supervisedTokensPerEpoch: number;
+	/** Positions that are not padding. */
+	readonly tokensPerEpoch: number;
 }
 
 interface StreamState {
@@ -106,14 +108,15 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	const { engine, updater, stream, signal, seed, clock } = options;
 	const { plan, schedule } = planTraining(options);
 	const state: TrainState<State> = options.resumed ? structuredClone(options.resumed) : newState(stream.state);
-	const speed = new Speed(clock, plan.progress(state));
+	const speed = new Speed(clock, { tokensLeft: plan.tokensLeft(state) });
 	const health = options.watch && state.step === 0 ? new HealthWatch(options.watch) : undefined;
 	const noise = new NoiseScale();
 	let savedAt = options.resumed?.step ?? -1;
 	const save = async function* (): AsyncGenerator<TrainEvent> {
 		if (!options.save || savedAt === state.step) return;
 		savedAt = state.step;
-		yield { type: "checkpoint-saved", step: state.step, path: await options.save(structuredClone(state)) };
+		const path = await speed.pause(() => options.save?.(structuredClone(state)) as Promise<string>);
+		yield { type: "checkpoint-saved", step: state.step, path };
 	};
 
 	let saveDue = state.evaluationDue;
@@ -196,7 +199,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			gradientNorm,
 			batchSize: batch.examples,
 			supervisedTokens: state.stream.supervisedTokens,
-			...speed.after(batch.supervisedTokens, plan.progress(state)),
+			...speed.after(batch, { last }),
 			...(noise.tokens !== undefined && { gradientNoiseScale: noise.tokens }),
 		};
 		for (const warning of health?.after({ loss, gradientNorm, learningRate }, { last }) ?? [])
@@ -297,9 +300,9 @@ function planLength({
 		let seen = 0;
 		for (steps = 0; seen < (examples as number); steps++) seen += sizeAt(seen / (examples as number));
 	}
-	let tokens = (examples ?? 0) * tokensPerExample;
-	if (examples === undefined)
-		for (let step = 0; step < steps; step++) tokens += sizeAt(step / steps) * tokensPerExample;
+	let allExamples = examples ?? 0;
+	if (examples === undefined) for (let step = 0; step < steps; step++) allExamples += sizeAt(step / steps);
+	const tokens = allExamples * tokensPerExample;
 	const progress = (state: TrainState) =>
 		batchRamp ? Math.min(1, state.stream.supervisedTokens / tokens) : state.step / steps;
 	return {
@@ -307,46 +310,51 @@ function planLength({
 		progress,
 		position: (state: TrainState) => (batchRamp ? progress(state) * steps : state.step),
 		done: (state: TrainState) => (examples === undefined ? state.step >= steps : state.stream.examples >= examples),
+		/** Positions: an estimate, since what a resumed run has seen of an epoch is not of average length. */
+		tokensLeft: (state: TrainState) => (allExamples - state.stream.examples) * (stream.tokensPerEpoch / perEpoch),
 		examplesLeft: (state: TrainState) =>
 			examples === undefined ? Number.MAX_SAFE_INTEGER : examples - state.stream.examples,
 	};
 }
 
-/** Speed over the last steps, without the time of evaluations and checkpoints. */
+/** Steps that pay for cold memory; they are left out of the forecast once there are others. */
+const coldSteps = 1;
+
+/** Speed without the time of evaluations and checkpoints. What is left is told from tokens: steps differ in length. */
 class Speed {
 	readonly #clock: () => number;
-	readonly #steps: { tokens: number; ms: number }[] = [];
+	readonly #steps: { supervisedTokens: number; ms: number }[] = [];
 	#last: number;
-	/** Before the first step, which is not 0 in a run that was resumed; after it once there was one. */
-	#startProgress: number;
-	#warm = false;
-	#trained = 0;
-	#done = 0;
+	#tokensLeft: number;
+	#taken = 0;
+	#warm = { tokens: 0, ms: 0 };
 
-	constructor(clock: () => number, progress: number) {
+	constructor(clock: () => number, { tokensLeft }: { tokensLeft: number }) {
 		this.#clock = clock;
-		this.#startProgress = progress;
 		this.#last = clock();
+		this.#tokensLeft = tokensLeft;
 	}
 
-	after(tokens: number, progress: number): { supervisedTokensPerSecond: number; secondsLeft: number } {
+	after(
+		{ supervisedTokens, tokens }: { supervisedTokens: number; tokens: number },
+		{ last }: { last: boolean },
+	): { supervisedTokensPerSecond: number; secondsLeft: number } {
 		const now = this.#clock();
 		const ms = Math.max(1e-3, now - this.#last);
 		this.#last = now;
-		this.#steps.push({ tokens, ms });
+		this.#tokensLeft = last ? 0 : Math.max(0, this.#tokensLeft - tokens);
+		this.#steps.push({ supervisedTokens, ms });
 		if (this.#steps.length > 20) this.#steps.shift();
-		const sum = this.#steps.reduce((total, step) => ({ tokens: total.tokens + step.tokens, ms: total.ms + step.ms }));
-		// The first step pays for cold memory: it is left out of the forecast.
-		if (!this.#warm) {
-			const secondsLeft = ((1 - progress) * ms) / (progress - this.#startProgress) / 1000;
-			this.#startProgress = progress;
-			this.#warm = true;
-			return { supervisedTokensPerSecond: (tokens / ms) * 1000, secondsLeft };
-		}
-		this.#trained += ms;
-		this.#done = progress - this.#startProgress;
-		const secondsLeft = ((1 - progress) * this.#trained) / this.#done / 1000;
-		return { supervisedTokensPerSecond: (sum.tokens / sum.ms) * 1000, secondsLeft };
+		const sum = this.#steps.reduce((total, step) => ({
+			supervisedTokens: total.supervisedTokens + step.supervisedTokens,
+			ms: total.ms + step.ms,
+		}));
+		if (this.#taken++ === coldSteps) this.#warm = { tokens: 0, ms: 0 };
+		this.#warm = { tokens: this.#warm.tokens + tokens, ms: this.#warm.ms + ms };
+		return {
+			supervisedTokensPerSecond: (sum.supervisedTokens / sum.ms) * 1000,
+			secondsLeft: (this.#tokensLeft * this.#warm.ms) / this.#warm.tokens / 1000,
+		};
 	}
 
 	async pause<T>(work: () => Promise<T>): Promise<T> {

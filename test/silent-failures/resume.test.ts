@@ -55,6 +55,15 @@ test("the schedule is lost at resume (torchtune #1551): the learning rate goes o
 	expect(new Set(expected).size).toBeGreaterThan(4);
 });
 
+test("an adapter is discarded at resume (lerobot #3459), or cannot be resumed (LitGPT #2021)", async () => {
+	const lora = { lora: true, loraRank: 4 };
+	const { steps, output } = await inTwo(lora, { at: 3 });
+	const uninterrupted = await whole(lora);
+	const losses = (done: readonly { loss: number }[]) => done.map(({ loss }) => loss);
+	expect(losses(steps)).toEqual(losses(uninterrupted.steps));
+	expect(resultHash(output)).toBe(resultHash(uninterrupted.output));
+});
+
 test("an epoch is skipped when the run stops at its end (verl #7401)", async () => {
 	// 9 training rows by 4: an epoch is three steps.
 	const epochs = { steps: undefined, epochs: 3 };
