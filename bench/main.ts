@@ -1,4 +1,4 @@
-// `npm run bench -- training` and `-- generation`: ours against the peers, on this machine, now. Both sides run in fresh
+// `npm run bench -- training`, `-- generation` and `-- memory`: ours against the peers, on this machine, now. Both sides run in fresh
 // processes, in turn (A B A B), so that a busy machine is busy for both; a table, then one line of JSON for the records.
 // Peers live outside the repository: ATTUNE_PEERS is a Python environment (default /work/peers/venv), ATTUNE_PEER_SCRIPTS
 // the folder of their scripts, ATTUNE_DATA that of the data sets, ATTUNE_LLAMA a folder with node-llama-cpp and models/.

@@ -110,4 +110,57 @@ function generation({ places }: SuiteOptions): Case[] {
 	];
 }
 
-export const suites = { training, generation } as const;
+/** Peak memory of runs with everything that belongs to one; the peer takes steps alone. */
+function memory({ places, quick }: SuiteOptions): Case[] {
+	const { python, sides } = places;
+	const script = new URL("../../bench/peers/peft_step.py", `file://${sides}`).pathname;
+	const gpt2 = (layers: number, channels: number, batch: number, time: number, more: object) =>
+		JSON.stringify({ layers, channels, vocabulary: 50257, batch: [batch], time: [time], labelled: 0.5, ...more });
+	const measure = (setting: string) => ({
+		name: "attune",
+		command: [process.execPath, `${sides}forecast/measure.js`, setting],
+		fields: { peakBytes: "peak" },
+	});
+	const lora = [
+		{ name: "124M", layers: 12, channels: 768, batch: 8, recompute: false },
+		{ name: "774M", layers: 36, channels: 1280, batch: 2, recompute: true },
+		{ name: "1.5B", layers: 48, channels: 1600, batch: 1, recompute: true },
+	].slice(0, quick ? 1 : 3);
+	const full = quick ? [] : [false, true];
+	return [
+		...lora.map(({ name, layers, channels, batch, recompute }): Case => {
+			const sizes = {
+				layers,
+				channels,
+				heads: channels / 64,
+				batch,
+				time: 256,
+				steps: 2,
+				checkpointing: recompute ? 1 : 0,
+			};
+			return {
+				name: `LoRA of rank 8 on GPT-2 ${name}, ${batch} x 256${recompute ? ", recomputed" : ""}`,
+				measures: peak,
+				ours: measure(gpt2(layers, channels, batch, 256, { lora: true, recompute })),
+				peers: [
+					{
+						name: "PEFT",
+						command: [python, script, ...Object.entries(sizes).flatMap(([flag, value]) => [`--${flag}`, `${value}`])],
+						cwd: "/tmp",
+						needs: [python],
+					},
+				],
+			};
+		}),
+		...full.map(
+			(recompute): Case => ({
+				name: `all of GPT-2 355M, 4 x 128, no room for a copy of the checkpoint${recompute ? ", recomputed" : ""}`,
+				measures: peak,
+				ours: measure(gpt2(24, 1024, 4, 128, { snapshot: false, recompute })),
+				peers: [],
+			}),
+		),
+	];
+}
+
+export const suites = { training, generation, memory } as const;

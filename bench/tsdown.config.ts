@@ -5,7 +5,7 @@ const sides = readdirSync(new URL("./sides", import.meta.url)).map((file) => `be
 
 export default defineConfig({
 	cwd: new URL("..", import.meta.url).pathname,
-	entry: ["bench/main.ts", ...sides],
+	entry: ["bench/main.ts", "bench/forecast/measure.ts", ...sides],
 	format: "esm",
 	platform: "node",
 	target: "node20",

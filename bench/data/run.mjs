@@ -3,8 +3,8 @@
 // Lines that differ. Usage: npm run build && node bench/data/run.mjs [--megabytes 1000] [--folder DIR] [--model builtin]
 
 import { spawn } from "node:child_process";
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { once } from "node:events";
+import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -29,7 +29,17 @@ for (const [file, megabytes] of [
 const output = mkdtempSync(join(values.folder, "attune-run-"));
 const check = (file) => ["data", "check", file, "--model", values.model];
 // Killed after its first step; evaluations belong to the start too, but not one of a tenth of a gigabyte.
-const start = (file) => ["finetune", "--model", values.model, "--data", file, "--output", output, "--overwrite", "--json"];
+const start = (file) => [
+	"finetune",
+	"--model",
+	values.model,
+	"--data",
+	file,
+	"--output",
+	output,
+	"--overwrite",
+	"--json",
+];
 for (const [name, argumentsFor] of [
 	["data check", check],
 	["finetune to its first step", start],
@@ -37,7 +47,9 @@ for (const [name, argumentsFor] of [
 	const base = await measure(argumentsFor(small));
 	const full = await measure(argumentsFor(large));
 	const above = full.peakBytes - base.peakBytes;
-	console.log(`${name}: ${megabytesOf(full.peakBytes)} MB, ${megabytesOf(above)} above 1 MB of data; ${full.seconds.toFixed(0)} s`);
+	console.log(
+		`${name}: ${megabytesOf(full.peakBytes)} MB, ${megabytesOf(above)} above 1 MB of data; ${full.seconds.toFixed(0)} s`,
+	);
 	console.log(JSON.stringify({ benchmark: "large data", name, megabytes: Number(values.megabytes), above, ...full }));
 }
 rmSync(output, { recursive: true, force: true });

@@ -116,10 +116,11 @@ const batches = sizes.map(({ batch, time, rows: count }): MicroBatch => {
 if (evaluates) await engine.evaluate(batches);
 const writer = new CheckpointWriter({ runDirectory: "/nowhere", write: async () => "" });
 const parameters = new Map(trained.map(({ name, data }) => [name, data]));
-if (snapshot) await writer.reserve({
-	model: parameterEntries(model.architecture, { config, parameters }),
-	optimizer: [...updater.state().tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
-});
+if (snapshot)
+	await writer.reserve({
+		model: parameterEntries(model.architecture, { config, parameters }),
+		optimizer: [...updater.state().tensors].map(([name, data]) => ({ name, shape: [data.length], data })),
+	});
 let seconds = 0;
 for (let step = 0; step < 2; step++) {
 	const start = performance.now();

@@ -79,7 +79,9 @@ for (const setting of process.argv.includes("--table") ? [] : grid) {
 }
 if (process.argv.includes("--table")) {
 	for (const one of results) {
-		const output = execFileSync(process.execPath, [program, JSON.stringify(one.setting), "forecast"], { encoding: "utf8" });
+		const output = execFileSync(process.execPath, [program, JSON.stringify(one.setting), "forecast"], {
+			encoding: "utf8",
+		});
 		Object.assign(one, JSON.parse(output));
 	}
 	save();

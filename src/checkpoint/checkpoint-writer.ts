@@ -2,7 +2,7 @@
 // background. One at a time: when the disk is slower than the training, training waits.
 //
 // The copy costs as much memory as the checkpoint, and the buffers are kept: the first touch of new memory takes ten
-// times as long as the copy. `reserve` does that ahead of time.
+// times as long as the copy. `reserve` does that ahead of time. Where memory is short, there is no copy and training waits.
 import { setImmediate as otherWork } from "node:timers/promises";
 import { type CheckpointContent, writeCheckpoint } from "./checkpoints.ts";
 import type { TensorArray } from "./safetensors.ts";
@@ -11,8 +11,10 @@ const touchedBytes = 4 * 1024 * 1024;
 
 export interface CheckpointWriterOptions {
 	runDirectory: string;
+	/** Default true. False: `save` writes the arrays themselves, and resolves when that is done. */
+	copies?: boolean;
 	/** Called when a checkpoint stands on the disk, before the next may be written: note the event, remove old ones. */
-	onSaved?: (checkpoint: { step: number; path: string }) => void | Promise<void>;
+	onSaved?: (checkpoint: { step: number; path: string; state: unknown }) => void | Promise<void>;
 	/** Replaces the writing, for tests. */
 	write?: typeof writeCheckpoint;
 }
@@ -33,6 +35,7 @@ export class CheckpointWriter {
 	 * on: call it when training starts and go on without waiting. Without it the first `save` takes longer.
 	 */
 	async reserve(tensors: CheckpointContent["tensors"]): Promise<void> {
+		if (this.#options.copies === false) return;
 		for (const [file, entries] of Object.entries(tensors)) {
 			for (const { name, data } of entries) {
 				const buffer = emptyLike(data);
@@ -54,6 +57,7 @@ export class CheckpointWriter {
 	/** Resolves when the snapshot is taken: from then on the caller may change its arrays. */
 	async save(content: CheckpointContent): Promise<void> {
 		await this.flush();
+		if (this.#options.copies === false) return this.#write(content);
 		const snapshot = this.#copy(content);
 		this.#writing = this.#write(snapshot)
 			.catch((error: unknown) => {
@@ -75,7 +79,7 @@ export class CheckpointWriter {
 	async #write(content: CheckpointContent): Promise<void> {
 		const { runDirectory, onSaved, write = writeCheckpoint } = this.#options;
 		const path = await write(runDirectory, content);
-		await onSaved?.({ step: content.step, path });
+		await onSaved?.({ step: content.step, path, state: content.state });
 	}
 
 	#copy(content: CheckpointContent): CheckpointContent {

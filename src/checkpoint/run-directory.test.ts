@@ -282,33 +282,36 @@ describe("checkpoints", () => {
 });
 
 describe("writing in the background", () => {
-	test("saves the numbers as they were, whatever happens to them meanwhile", async () => {
-		await mkdir(path, { recursive: true });
-		const saved: number[] = [];
-		const writer = new CheckpointWriter({ runDirectory: path, onSaved: ({ step }) => void saved.push(step) });
-		const data = new Float32Array(300_000);
-		const shape = [data.length];
-		const state = { random: [0] };
-		const content = { "model.safetensors": [{ name: "w", shape, data }] };
-		await writer.reserve(content);
-		for (const step of [1, 2, 3]) {
-			data.fill(step);
-			state.random[0] = step;
-			await writer.save({ step, tensors: content, state });
-			expect(writer.busy).toBe(true);
-			data.fill(-1);
-			state.random[0] = -1;
-		}
-		await writer.flush();
-		expect([saved, writer.busy]).toEqual([[1, 2, 3], false]);
-		for (const { step, path: at } of await listCheckpoints(path)) {
-			const opened = await openCheckpoint(at);
-			const numbers = (await opened.tensors.get("model.safetensors")?.read("w")) as Float32Array;
-			expect(numbers.every((number) => number === step)).toBe(true);
-			expect(opened.state).toEqual({ random: [step] });
-			await opened.close();
-		}
-	});
+	test.each([true, false])(
+		"saves the numbers as they were, whatever happens to them meanwhile; copies: %s",
+		async (copies) => {
+			await mkdir(path, { recursive: true });
+			const saved: number[] = [];
+			const writer = new CheckpointWriter({ runDirectory: path, copies, onSaved: ({ step }) => void saved.push(step) });
+			const data = new Float32Array(300_000);
+			const shape = [data.length];
+			const state = { random: [0] };
+			const content = { "model.safetensors": [{ name: "w", shape, data }] };
+			await writer.reserve(content);
+			for (const step of [1, 2, 3]) {
+				data.fill(step);
+				state.random[0] = step;
+				await writer.save({ step, tensors: content, state });
+				expect(writer.busy).toBe(copies);
+				data.fill(-1);
+				state.random[0] = -1;
+			}
+			await writer.flush();
+			expect([saved, writer.busy]).toEqual([[1, 2, 3], false]);
+			for (const { step, path: at } of await listCheckpoints(path)) {
+				const opened = await openCheckpoint(at);
+				const numbers = (await opened.tensors.get("model.safetensors")?.read("w")) as Float32Array;
+				expect(numbers.every((number) => number === step)).toBe(true);
+				expect(opened.state).toEqual({ random: [step] });
+				await opened.close();
+			}
+		},
+	);
 
 	test("one at a time: the next save waits for the one before", async () => {
 		const log: string[] = [];

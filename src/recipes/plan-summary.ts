@@ -35,11 +35,14 @@ export async function makePlan(options: PlanOptions): Promise<PlanSummary> {
 	const told = (forecast: TrainingForecast, of: TrainingShape) => {
 		const seconds = secondsOf(forecast.work, speed);
 		const epochs = examplesPerEpoch === undefined ? undefined : examplesPerEpoch / of.sampled.examples;
+		const waits = forecast.peakBytes > availableBytes && leastPeak(forecast) <= availableBytes;
+		const peakBytes = waits ? leastPeak(forecast) : forecast.peakBytes;
 		return {
 			parameters: forecast.parameters,
-			peakBytes: forecast.peakBytes,
+			peakBytes,
+			...(waits && { waitsForSaves: true as const }),
 			...(epochs !== undefined && { secondsPerEpoch: seconds * epochs }),
-			fits: forecast.peakBytes <= availableBytes,
+			fits: peakBytes <= availableBytes,
 		};
 	};
 	const forecast = forecastTraining(shape);
@@ -63,6 +66,9 @@ export async function makePlan(options: PlanOptions): Promise<PlanSummary> {
 		}),
 	};
 }
+
+/** When checkpoints are written while training waits, from the arrays themselves. */
+const leastPeak = ({ peakBytes, memory }: TrainingForecast) => peakBytes - memory.snapshot;
 
 /** A run about to begin. */
 export interface PlannedRun {
@@ -132,7 +138,7 @@ function changesThatFit(shape: TrainingShape, availableBytes: number): string[] 
 		// A smaller budget than one that fits already is no smallest change; two together are none when one is enough.
 		const kind = flags.split(" ")[0] as string;
 		if (together ? found.length > 0 : kinds.has(kind)) continue;
-		const { peakBytes } = forecastTraining(smaller);
+		const peakBytes = leastPeak(forecastTraining(smaller));
 		least = Math.min(least, peakBytes);
 		if (peakBytes > availableBytes) continue;
 		kinds.add(kind);

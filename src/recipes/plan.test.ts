@@ -76,12 +76,20 @@ describe("does it fit", () => {
 
 	test("what does not fit is refused with the changes that are enough, and only those", async () => {
 		const shape = shapeOf();
-		const { peakBytes } = forecastTraining(shape);
-		const made = await makePlan({ shape, availableBytes: peakBytes - 1, threads: 1 });
+		const { peakBytes, memory } = forecastTraining(shape);
+		const made = await makePlan({ shape, availableBytes: peakBytes - memory.snapshot - 1, threads: 1 });
 		expect(made.fits).toBe(false);
 		expect(made.changes?.[0]).toMatch(/^--recompute \(/);
 		expect(made.changes?.[1]).toMatch(/^--token-budget 1024 \(/);
 		expect(() => assertFits(made)).toThrow(UserError);
+	});
+
+	test("without room for the copy of a checkpoint, the run fits and waits for its saves", async () => {
+		const shape = shapeOf();
+		const { peakBytes, memory } = forecastTraining(shape);
+		const made = await makePlan({ shape, availableBytes: peakBytes - 1, threads: 1 });
+		expect(made).toMatchObject({ fits: true, waitsForSaves: true, peakBytes: peakBytes - memory.snapshot });
+		expect((await makePlan({ shape, availableBytes: peakBytes, threads: 1 })).waitsForSaves).toBeUndefined();
 	});
 
 	test("what nothing makes fit says so", async () => {

@@ -149,10 +149,11 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			yield note(run, evaluationEvent(0, lossBefore));
 		}
 		const seconds = () => (resumed?.seconds ?? 0) + (Date.now() - startedAt) / 1000;
-		let best: number | undefined = resumed?.train.best?.step;
 		writer = new CheckpointWriter({
 			runDirectory: run.path,
-			onSaved: async ({ path }) => {
+			copies: !forecast.waitsForSaves,
+			onSaved: async ({ path, state }) => {
+				const best = (state as SavedState).train.best?.step;
 				await pruneCheckpoints(dirname(dirname(path)), { saveTotalLimit: values.saveTotalLimit, best });
 			},
 		});
@@ -165,8 +166,6 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			const content: SavedState = { train: state, optimizerSteps, lossBefore, answersBefore, seconds: seconds() };
 			await reserved;
 			await writer?.save({ step: state.step, tensors, texts: adapterTexts(job), state: content });
-			// Not before: the checkpoint that was still being written keeps the best of its own time.
-			best = state.best?.step;
 			return join(runPath, checkpointsFolder, checkpointName(state.step));
 		};
 

@@ -40,14 +40,17 @@ async function killAndResume(variant: Variant, output: string, { times, rng }: {
 	for (;;) {
 		const killing = kills < times;
 		// After some events and up to some milliseconds more: inside a step, a checkpoint, an evaluation, the final model.
-		const events = rng.integer(7);
-		const delayMs = rng.integer(4) === 0 ? 0 : rng.integer(30);
+		// Every other one is aimed at a save: its event comes when the writing begins.
+		const aimsAtSave = rng.integer(2) === 0;
+		const events = rng.integer(aimsAtSave ? 3 : 7);
+		const delayMs = rng.integer(4) === 0 ? 0 : rng.integer(aimsAtSave ? 6 : 30);
 		let seen = 0;
 		let last = "start";
 		const outcome = await program.run(flags(variant, { output, resume: "auto", json: true }), {
 			onEvent: ({ type }, child) => {
 				last = type;
-				if (killing && seen++ === events) sleep(delayMs).then(() => child.kill("SIGKILL"));
+				if (!killing || (aimsAtSave && type !== "checkpoint-saved")) return;
+				if (seen++ === events) sleep(delayMs).then(() => child.kill("SIGKILL"));
 			},
 		});
 		if (outcome.signal !== "SIGKILL") {

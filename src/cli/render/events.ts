@@ -208,7 +208,9 @@ function percentile([rank, tokens]: [string, number]): string {
 function planLine(plan: EventOf<"plan-made">["plan"], { paintNote }: View): string {
 	const memory = `peak memory ${formatBytes(plan.peakBytes)} of ${formatBytes(plan.availableBytes)} free`;
 	const time = plan.secondsPerEpoch === undefined ? "" : `, ${formatSeconds(plan.secondsPerEpoch)} an epoch`;
-	return `${paintNote(plan.fits ? "dim" : "red", `forecast: ${memory}${time}, disk ${formatBytes(plan.diskBytes)}`)}`;
+	const waits = plan.waitsForSaves ? "; training waits while checkpoints are written, to spare their copy" : "";
+	const forecast = `forecast: ${memory}${time}, disk ${formatBytes(plan.diskBytes)}${waits}`;
+	return paintNote(plan.fits ? "dim" : "red", forecast);
 }
 
 function planLines(plan: EventOf<"plan-made">["plan"], { paint, width }: View): string[] {

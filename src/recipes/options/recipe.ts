@@ -38,6 +38,8 @@ export interface PlanSummary {
 	/** What this machine has free. */
 	availableBytes: number;
 	diskBytes: number;
+	/** There is no room for a copy of what is saved: training waits while a checkpoint is written. */
+	waitsForSaves?: true;
 	secondsPerEpoch?: number;
 	/** Told in its place when there are no data. */
 	secondsPerThousandTokens?: number;
