@@ -181,11 +181,6 @@ function nativeOptions(options: SessionOptions, where: string): Pointer {
 type Initializers = readonly (readonly [name: string, tensor: Tensor])[];
 
 /**
- * Each value is given twice. As external data ONNX Runtime copies it, for the optimiser to look at, and drops the copy
- * once the graph is ready; as an initializer it is then used where it lies. The first alone would keep the copy, the
- * second alone is rejected because the graph's external data is not to be found.
- */
-/**
  * Gives each value twice. As external data ONNX Runtime copies it, for the optimiser to look at, and drops the copy once
  * the graph is ready; as an initializer it is then used where it lies. The first alone would keep the copy, the second
  * alone is rejected, because the graph's external data is not to be found.
