@@ -85,7 +85,7 @@ async function showEvents(
 			try {
 				for await (const event of start({ signal })) {
 					reporter.show(event);
-					finished ||= event.type === "run-done";
+					finished ||= event.type === "run-done" || event.type === "search-done";
 				}
 			} catch (error) {
 				if (!signal.aborted || !isAbort(error, signal)) throw error;

@@ -48,7 +48,15 @@ export const searchWorker: Recipe<typeof searchWorkerOptions> = async function* 
 		});
 		const fixed = finetuneValues({ ...usual, ...composed.fixed }, { output: directory });
 		const threads = values.threads ?? 1;
-		run = await StudyRun.open({ directory, bench, space: known.space, fixed, values, threads });
+		run = await StudyRun.open({
+			directory,
+			bench,
+			space: known.space,
+			fixed,
+			values,
+			threads,
+			spent: { training: 0, evaluating: 0 },
+		});
 		yield run.started(order, { baseline: false });
 		yield* run.work({ ...order, signal });
 	} finally {

@@ -77,9 +77,8 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 				});
 		const known = readStudy(journalStorage(join(directory, journalFile)));
 		const space = known?.space ?? composed.space;
-		const studyOptions: StudyRunOptions = { directory, bench, space, fixed, values, threads };
+		const studyOptions: StudyRunOptions = { directory, bench, space, fixed, values, threads, spent };
 		main = await StudyRun.open(studyOptions);
-		Object.assign(main.spent, spent);
 		const order = workOrder({
 			budget,
 			values,
@@ -92,9 +91,10 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 		yield* noted(run, main.work({ ...order, signal }));
 		if (signal?.aborted) return;
 		const won = await conclude(main, { bench, directory, values, signal });
+		const total = (Date.now() - startedAt) / 1000;
 		const baselines = replayed(main);
 		if (values.baseline) {
-			const random = await runBaseline(studyOptions, { startedAt: Date.now(), budget, values });
+			const random = await runBaseline(studyOptions, { budget, values });
 			try {
 				yield random.started;
 				yield* noted(run, random.work);
@@ -104,7 +104,7 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 				await random.close();
 			}
 		}
-		const report = reportOf(main, { won, before, baselines, directory, startedAt });
+		const report = reportOf(main, { won, before, baselines, directory, seconds: { total, ...spent } });
 		const source = { report, study: main.study.snapshot, options: run.manifest.options };
 		for (const { name, content } of searchReportFiles(source)) await run.writeFile(name, content);
 		const done: RecipeEvent = { type: "search-done", directory, report };

@@ -67,6 +67,8 @@ export function fakeRecipes(behaviour: FakeBehaviour = "steps"): RecipeLoaders {
 		plan: recipe,
 		benchRamp: recipe,
 		finetune: recipe,
+		search: recipe,
+		searchWorker: recipe,
 		generate: recipe,
 		export: recipe,
 		pretrain: recipe,

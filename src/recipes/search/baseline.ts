@@ -11,13 +11,15 @@ import { workOrder } from "./work-order.ts";
 /** In a folder of its own. Close it when done. */
 export async function runBaseline(
 	options: StudyRunOptions,
-	{ startedAt, budget, values }: { startedAt: number; budget: number | undefined; values: SearchValues },
+	{ budget, values }: { budget: number | undefined; values: SearchValues },
 ) {
+	const startedAt = Date.now();
 	const directory = join(options.directory, baselineFolder);
 	await mkdir(directory, { recursive: true });
 	const study = await StudyRun.open({
 		...options,
 		directory,
+		spent: { training: 0, evaluating: 0 },
 		values: { ...values, sampler: "random", pruner: "none", noiseSeeds: 0 },
 	});
 	const order = workOrder({ budget, values, startedAt, study, resumed: false });

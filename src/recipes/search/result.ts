@@ -111,19 +111,18 @@ export function reportOf(
 		before,
 		baselines,
 		directory,
-		startedAt,
+		seconds,
 	}: {
 		won: Won;
 		before: { validationLoss: number; testLoss?: number };
 		baselines: readonly SearchBaseline[];
 		directory: string;
-		startedAt: number;
+		seconds: { total: number; training: number; evaluating: number };
 	},
 ): SearchReport {
 	const { order, ties, noise } = study.ranking;
 	const importance = importanceOf(study.study.snapshot);
-	const total = (Date.now() - startedAt) / 1000;
-	const { training, evaluating } = study.spent;
+	const { total, training, evaluating } = seconds;
 	return {
 		objectives: study.objectives,
 		ranking: order.map((trial) => study.summary(trial)),

@@ -46,6 +46,8 @@ export interface StudyRunOptions {
 	fixed: FinetuneValues;
 	values: Pick<SearchValues, "sampler" | "pruner" | "evaluations" | "noiseSeeds" | "keepTrials" | "objective" | "seed">;
 	threads: number;
+	/** Added to as it is spent. */
+	spent: TimeSpent;
 }
 
 /** A trial's checkpoint as the journal names it: another trial's, when the two were one training. */
@@ -62,7 +64,6 @@ const eta = 3;
 /** Opens the study in the directory, or makes it there. Close it when done. */
 export class StudyRun {
 	readonly study: Study<Space>;
-	readonly spent: TimeSpent = { training: 0, evaluating: 0 };
 	readonly #options: StudyRunOptions;
 	readonly #objectives: readonly SearchObjective[];
 
@@ -147,7 +148,7 @@ export class StudyRun {
 				target: lastStep(trial),
 				directory: place,
 			},
-			this.spent,
+			this.#options.spent,
 		);
 		if (result.end !== "reached") throw new Error("a trial without a limit came to no end");
 		return { directory: place, step: result.step };
@@ -259,7 +260,7 @@ export class StudyRun {
 					},
 				}),
 			},
-			this.spent,
+			this.#options.spent,
 		);
 		if (result.end === "given-up") return "pruned" as const;
 		if (result.end === "interrupted") {
