@@ -1,10 +1,12 @@
 // What a search of fine-tuning settings may change, and what a point of it means. A parameter is named after the option
-// that it sets; `learningRate.sgd` sets learningRate, too, where another parameter decides which of the two is active.
+// that it sets; `learningRate.sgd` sets learningRate, too, where another parameter decides which of the two is active, and
+// `warmupSteps.part` sets warmupSteps as a part of the run.
 //
 // The ranges are the field's (shared rules of thumb, not fitted to a data set): full training of a pretrained model wants
 // about the rate that `finetune` takes by itself, give or take a decade; small models bear more; adapters ten times as much.
 
 import { parseSpace } from "../../search/parse-space.ts";
+import { defaultPoint } from "../../search/point.ts";
 import type { Choice, Parameter, Params, Space } from "../../search/space.ts";
 import { closest, UserError } from "../../util/errors.ts";
 import type { finetuneOptions } from "../options/jobs.ts";
@@ -57,9 +59,8 @@ export function defaultSpace(facts: SpaceFacts): Space {
 		...(batchSize && { batchSize }),
 		batchRamp: { type: "categorical", choices: ["none", "quarter"] },
 		lrSchedule: { type: "categorical", choices: ["cosine", "linear", "wsd", "constant"] },
-		warmupSteps: { type: "categorical", choices: warmups(facts) },
+		"warmupSteps.part": { type: "categorical", choices: [0.05, 0, 0.2] },
 		weightDecay: { type: "categorical", choices: [0.01, 0, 0.1] },
-		dropout: { type: "categorical", choices: [0, 0.1] },
 	};
 	if (defaults.lora) {
 		space.loraRank = {
@@ -100,15 +101,6 @@ function lengths({ defaults, examples, tokensPerExample, mostEpochs }: SpaceFact
 	return { epochs, batchSize };
 }
 
-/** Steps of warm-up that fit into the shortest run of the space: none, a little, a lot. Default: what finetune takes, 5 %. */
-function warmups(facts: SpaceFacts): number[] {
-	const { epochs, batchSize } = lengths(facts);
-	const [shortest, largest] = [(epochs as { low: number }).low, (batchSize as { high: number } | undefined)?.high];
-	const steps = Math.floor((shortest * facts.examples) / (largest ?? facts.defaults.batchSize));
-	const some = Math.max(1, Math.round(steps / 10));
-	return [...new Set([some, 0, Math.max(some, Math.round(steps / 2))])].filter((count) => count < steps || count === 0);
-}
-
 const round = (value: number) => Number(value.toPrecision(2));
 
 const defaultFirst = (choices: readonly number[], first: number) => [first, ...choices.filter((one) => one !== first)];
@@ -116,17 +108,41 @@ const defaultFirst = (choices: readonly number[], first: number) => [first, ...c
 /** Values of `baseBits` and `batchRamp` that stand for "as if it was not given". */
 const unset: Readonly<Record<string, Choice>> = { baseBits: "32", batchRamp: "none" };
 
-/** A point as options of `finetune`. */
-export function settingsOf(point: Params, { batchSize }: Pick<Values, "batchSize">): Record<string, unknown> {
+/**
+ * Points worth trying before any model knows better: the usual settings at rates that are often right where the usual one
+ * is careful, for as long as can be.
+ */
+export function informedGuesses(space: Space): Params[] {
+	const { learningRate, epochs } = space;
+	if (learningRate?.type !== "float" || learningRate.default === undefined) return [];
+	const usual = defaultPoint(space).learningRate as number | undefined;
+	if (usual === undefined) return [];
+	return [3, 8].flatMap((factor) => {
+		const rate = usual * factor;
+		if (rate > learningRate.high) return [];
+		return [{ learningRate: rate, ...(epochs?.type === "float" && { epochs: epochs.high }) }];
+	});
+}
+
+/** A point as options of `finetune`, beside the values of everything that is not searched. */
+export function settingsOf(
+	point: Params,
+	{ fixed, examples }: { fixed: Pick<Values, "batchSize" | "accumulate" | "epochs" | "steps">; examples: number },
+): Record<string, unknown> {
 	const settings: Record<string, unknown> = {};
 	for (const [name, value] of Object.entries(point)) {
 		const option = optionOf(name);
 		if (unset[option] !== value) settings[option] = value;
 	}
+	const { batchSize, accumulate, epochs, steps } = { ...fixed, ...settings } as typeof fixed;
+	const part = point["warmupSteps.part"];
+	if (part !== undefined) {
+		const all = steps ?? Math.floor((epochs * examples) / (batchSize * accumulate));
+		settings.warmupSteps = Math.floor((part as number) * all);
+	}
 	if (settings.batchRamp === "quarter") {
 		// From a quarter of the batch to the whole of it, over the first half of training.
-		const to = (settings.batchSize as number | undefined) ?? batchSize;
-		settings.batchRamp = { from: Math.max(1, Math.round(to / 4)), to, over: 0.5 };
+		settings.batchRamp = { from: Math.max(1, Math.round(batchSize / 4)), to: batchSize, over: 0.5 };
 	}
 	return settings;
 }

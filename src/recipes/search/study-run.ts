@@ -17,6 +17,7 @@ import {
 	type Space,
 	type Study,
 	type StudyEvent,
+	type StudyRecord,
 	sobolSampler,
 	type Trial,
 	tpeSampler,
@@ -30,7 +31,7 @@ import { resolveOptions } from "../options/resolve.ts";
 import type { OptionsOf } from "../options/table.ts";
 import { bytesInMemory, millisecondsPerToken } from "./measures.ts";
 import { type Course, canStartFrom, courseOf, differInRateOnly } from "./shared-start.ts";
-import { settingsOf } from "./space.ts";
+import { informedGuesses, settingsOf } from "./space.ts";
 import { hasCheckpoint, journalFile, knownLatency, removeTrial, trialDirectory } from "./study-files.ts";
 import { runTrial, type TimeSpent, type TrialStart } from "./trial-run.ts";
 import type { FinetuneValues, Setting, Workbench } from "./workbench.ts";
@@ -61,6 +62,9 @@ const margin = 0.15;
 
 const eta = 3;
 
+/** Samplers that learn from points, whoever chose them. */
+const usesModel: ReadonlySet<string> = new Set(["tpe", "gp"]);
+
 /** Opens the study in the directory, or makes it there. Close it when done. */
 export class StudyRun {
 	readonly study: Study<Space>;
@@ -84,11 +88,12 @@ export class StudyRun {
 			none: noPruner,
 		};
 		const samplers = { tpe: tpeSampler, gp: gpSampler, sobol: sobolSampler, random: randomSampler };
+		const storage = journalStorage(join(directory, journalFile));
 		const study = await createStudy<Space>({
 			space,
 			sampler: samplers[values.sampler](),
 			pruner: pruners[values.pruner](),
-			storage: journalStorage(join(directory, journalFile)),
+			storage,
 			directions: objective.map(() => "minimize" as const),
 			seed,
 			maxStep: evaluations,
@@ -96,13 +101,19 @@ export class StudyRun {
 			noiseSeeds: noiseSeeds === 1 ? 0 : noiseSeeds,
 			worker: `${process.pid}`,
 		});
+		// Random search and sequences are what they are. A study that was killed here has some of the guesses already.
+		const enqueued = storage.read(0).filter((record) => (record as StudyRecord).type === "point-enqueued").length;
+		if (usesModel.has(values.sampler) && study.trials.length === 0)
+			for (const guess of informedGuesses(space).slice(enqueued)) await study.enqueue(guess);
 		return new StudyRun(study, options);
 	}
 
 	/** What a point means for `finetune`, with everything said. */
 	valuesOf(params: Params): FinetuneValues {
-		const { fixed } = this.#options;
-		return resolveOptions(finetuneOptions, { options: { ...fixed, ...settingsOf(params, fixed) } }).values;
+		const { fixed, bench } = this.#options;
+		return resolveOptions(finetuneOptions, {
+			options: { ...fixed, ...settingsOf(params, { fixed, examples: bench.dialogues.train.length }) },
+		}).values;
 	}
 
 	summary(trial: Trial): TrialSummary {
