@@ -128,7 +128,7 @@ describe("options", () => {
 
 	test("an unknown configuration value is an error", async () => {
 		await expect(
-			Session.create(addModel, { config: { "session.intra_op_thread_affinities": "nonsense" } }),
+			Session.create(addModel, { threads: 2, config: { "session.intra_op_thread_affinities": "nonsense" } }),
 		).rejects.toThrow("session: ");
 	});
 });
