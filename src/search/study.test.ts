@@ -16,6 +16,7 @@ import {
 	medianPruner,
 	memoryStorage,
 	randomSampler,
+	rankTrials,
 	readStudy,
 	type SharedMemory,
 	type StudyEvent,
@@ -239,6 +240,48 @@ describe("optimize", () => {
 		const again = await open();
 		const active = await again.ask();
 		expect(active).toMatchObject({ number: 4, fromStep: 5, toStep: 10, checkpoint: "half" });
+	});
+
+	test("when the time comes, what may still win is brought to its end, and nothing else is begun", async () => {
+		const study = await createStudy({
+			space: SPACE,
+			sampler: randomSampler(),
+			pruner: ashaPruner({ minStep: 1, maxStep: 9 }),
+			seed: 4,
+		});
+		const events = await collect(
+			study.optimize(({ params, toStep }) => distance(params) + 1 / toStep, {
+				finishing: () => study.trials.length >= 8,
+			}),
+		);
+		expect(study.trials.length).toBe(8);
+		expect(events.at(-1)).toEqual({ type: "study-stopped", reason: "finished" });
+		// The order of these trials never changes from rung to rung: so the best of all has the whole budget.
+		const best = study.trials.toSorted((a, b) => distance(a.params) - distance(b.params))[0];
+		expect(best?.state).toBe("done");
+		expect(study.mostPromising).toBeUndefined();
+		// Whoever is still paused was worse at its rung than somebody who went on from there.
+		for (const { state, rungs } of study.trials.filter(({ state }) => state === "paused")) {
+			const [step, value] = [rungs.at(-1)?.step, rungs.at(-1)?.values[0] as number];
+			const done = study.trials.filter((trial) => trial.state === "done");
+			const there = done.map((trial) => trial.rungs.find((rung) => rung.step === step)?.values[0] as number);
+			expect(Math.min(...there), state).toBeLessThanOrEqual(value);
+		}
+	});
+
+	test("a ranking by what can be had: an early value beats a later, worse one", async () => {
+		const study = await createStudy({ space: SPACE, pruner: ashaPruner({ minStep: 1, maxStep: 3 }) });
+		const [worse, better] = [await study.ask(), await study.ask()];
+		await study.tell(worse, 2);
+		await study.tell(better, 1);
+		const third = await study.ask();
+		await study.tell(third, 3);
+		const promoted = await study.ask();
+		expect(promoted.number).toBe(better.number);
+		await study.tell(promoted, 2.5);
+		const { trials, directions } = study;
+		expect(rankTrials(trials, { directions }).winner?.number).toBe(better.number);
+		expect(rankTrials(trials, { directions, anyStep: true }).winner?.number).toBe(worse.number);
 	});
 
 	test("two workers on one study: every trial once, no number twice, and an abandoned one is taken over", async () => {
