@@ -38,7 +38,7 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 	const threads = setup.values.threads ?? Math.max(1, Math.floor(physicalCores() / setup.values.workers));
 	const values = { ...setup.values, threads };
 	record.threads = { value: threads, origin: record.threads?.origin ?? "default" };
-	checkHeldOut(values);
+	checkValues(values);
 	if (!previous) await assertOutputFree(directory, { overwrite: values.overwrite });
 	const modelDirectory = yield* resolveModelReference(values.model, abortable);
 	const plain = finetuneValues(values, { output: directory });
@@ -117,13 +117,21 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 	}
 };
 
-function checkHeldOut({ validation }: Pick<SearchValues, "validation">): void {
-	if (validation !== 0) return;
-	throw new UserError("OPTION_CONFLICT", "A search needs held-out data to choose by.", {
-		where: "--validation",
-		expected: "a file, or a fraction above 0",
-		found: "0",
-	});
+function checkValues({ validation, noiseSeeds }: Pick<SearchValues, "validation" | "noiseSeeds">): void {
+	if (validation === 0) {
+		throw new UserError("OPTION_CONFLICT", "A search needs held-out data to choose by.", {
+			where: "--validation",
+			expected: "a file, or a fraction above 0",
+			found: "0",
+		});
+	}
+	if (noiseSeeds === 1) {
+		throw new UserError("OPTION_INVALID", "One seed says nothing about luck.", {
+			where: "--noise-seeds",
+			expected: "2 or more, or 0 to measure no noise",
+			found: "1",
+		});
+	}
 }
 
 async function forecastOf(setting: Setting, evaluations: number) {

@@ -141,6 +141,22 @@ describe("a search", () => {
 		expect(resultHash((await winnerAgain(shared.directory)).again)).toBe(resultHash(shared.directory));
 	}, 180_000);
 
+	test("a winner that was not trained to its end is had again, too", async () => {
+		// Nine trials at the lowest rung, then no time for more: every one of them is cut short.
+		const directory = output();
+		const controller = new AbortController();
+		let paused = 0;
+		for await (const event of search({ ...base, output: directory, noiseSeeds: 0 }, { signal: controller.signal }))
+			if (event.type === "trial-changed" && event.trial.state === "paused" && ++paused === 2) controller.abort();
+		const events = await eventsOf(search({ resume: directory, trials: undefined, budget: 0.001 }));
+		const { report } = ofType(events, "search-done")[0] as EventOf<"search-done">;
+		expect(report.winner.trained).toBeLessThan(1);
+		expect(readFileSync(join(directory, "winner.yaml"), "utf8")).toContain("stop-at");
+		const { again, report: trained } = await winnerAgain(directory);
+		expect(resultHash(again)).toBe(resultHash(directory));
+		expect(trained.validationLossAfter).toBe(report.validationLoss.winner);
+	}, 180_000);
+
 	test("random search is run beside it when asked for", async () => {
 		const { report } = await run({ baseline: true, trials: 3, noiseSeeds: 0 });
 		const [first, ...rest] = report.baselines;
@@ -169,8 +185,10 @@ describe("a search that was stopped", () => {
 	}, 180_000);
 
 	test("with a budget ends in time, and what it has is a result", async () => {
-		const { report } = await run({ trials: undefined, budget: 4, noiseSeeds: 0 });
+		const { report, directory } = await run({ trials: undefined, budget: 4, noiseSeeds: 0 });
 		expect(report.trials).toBeGreaterThan(0);
+		// Also when the winner was cut short.
+		expect(resultHash((await winnerAgain(directory)).again)).toBe(resultHash(directory));
 		expect(report.validationLoss.winner).toBeLessThanOrEqual(report.validationLoss.before);
 	}, 180_000);
 });
@@ -186,6 +204,10 @@ describe("refused before the first trial", () => {
 
 	test("nothing held out to choose by", async () => {
 		expect(await refused({ validation: 0 })).toMatchObject({ code: "OPTION_CONFLICT", where: "--validation" });
+	});
+
+	test("one seed to measure luck by", async () => {
+		expect(await refused({ noiseSeeds: 1 })).toMatchObject({ code: "OPTION_INVALID", where: "--noise-seeds" });
 	});
 
 	test.each([

@@ -31,13 +31,13 @@ export async function runBaseline(
 			const seconds = (Date.now() - startedAt) / 1000;
 			const trials = study.study.trials.length;
 			if (winner === undefined) return { kind: "unknown", reason: "no random trial came to its end" };
-			const setting = await bestOf(study, { trial: winner, bench: options.bench });
+			const { setting, best } = await bestOf(study, { trial: winner, bench: options.bench });
 			const { test } = setting.parts;
 			return {
 				kind: "run",
 				trials,
 				seconds,
-				validationLoss: winner.rungs.at(-1)?.values[0] as number,
+				validationLoss: best.loss,
 				...(test && { testLoss: await options.bench.evaluate(setting, test, signal) }),
 			};
 		},

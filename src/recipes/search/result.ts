@@ -13,7 +13,7 @@ import type { SearchBaseline, SearchReport } from "../options/recipe.ts";
 import { saveResult } from "../training-run.ts";
 import { frontFolder, trialFolderName, winnerFile } from "./study-files.ts";
 import type { SearchValues, StudyRun } from "./study-run.ts";
-import { loadBest, planTrial } from "./trial-run.ts";
+import { type BestSoFar, loadBest, planTrial } from "./trial-run.ts";
 import type { Setting, Workbench } from "./workbench.ts";
 
 export interface Won {
@@ -46,47 +46,45 @@ export async function conclude(
 		await mkdir(join(directory, frontFolder));
 		for (const trial of study.study.front) {
 			const place = join(directory, frontFolder, trialFolderName(trial.number));
-			const setting = await bestOf(study, { trial, bench });
+			const { setting } = await bestOf(study, { trial, bench });
 			await saveResult({ model: setting.model, adapterBase: await nameOfBase(values.model) }, place);
 		}
 	}
-	const setting = await bestOf(study, { trial: winner, bench });
+	const { setting, best } = await bestOf(study, { trial: winner, bench });
 	await saveResult({ model: setting.model, adapterBase: await nameOfBase(values.model) }, join(directory, "model"));
 	const { test } = setting.parts;
 	const config = join(directory, winnerFile);
-	await writeFileAtomic(config, winnerConfig(study, { trial: winner, setting, evaluations: values.evaluations }));
-	const quality = values.objective.indexOf("quality");
+	await writeFileAtomic(config, winnerConfig(study, { trial: winner, setting, best, evaluations: values.evaluations }));
 	return {
 		trial: winner,
-		validationLoss:
-			quality === -1
-				? await bench.evaluate(setting, setting.parts.validation ?? (() => []), signal)
-				: (winner.rungs.at(-1)?.values[quality] as number),
+		validationLoss: best.loss,
 		...(test && { testLoss: await bench.evaluate(setting, test, signal) }),
 		config,
 	};
 }
 
 /** A trial's model at its best checkpoint. Removed in the meantime, it is trained again. */
-export async function bestOf(study: StudyRun, { trial, bench }: { trial: Trial; bench: Workbench }): Promise<Setting> {
+export async function bestOf(
+	study: StudyRun,
+	{ trial, bench }: { trial: Trial; bench: Workbench },
+): Promise<{ setting: Setting; best: BestSoFar }> {
 	const start = await study.bestCheckpoint(trial);
 	const setting = await bench.setUp(study.valuesOf(trial.params), { seed: trial.seed });
-	await loadBest(setting, start);
-	return setting;
+	return { setting, best: await loadBest(setting, start) };
 }
 
 /** Settings as `finetune --config` takes them, with everything that the bytes depend on. */
 function winnerConfig(
 	study: StudyRun,
-	{ trial, setting, evaluations }: { trial: Trial; setting: Setting; evaluations: number },
+	{ trial, setting, best, evaluations }: { trial: Trial; setting: Setting; best: BestSoFar; evaluations: number },
 ): string {
-	const { steps, settings, stepOf } = planTrial(setting.values, setting, evaluations);
-	const stopped = stepOf(trial.rungs.at(-1)?.step ?? evaluations);
+	const { settings } = planTrial(setting.values, setting, evaluations);
 	const { output: _, overwrite: __, force: ___, ...values } = study.valuesOf(trial.params);
 	const said = formatConfig(finetuneOptions, {
 		...values,
 		evalSteps: settings.evalSteps,
-		...(stopped < steps && { stopAt: stopped }),
+		// A run that was cut short is cut where it was best: there it is evaluated in any case.
+		...(!best.final && { stopAt: best.step }),
 	});
 	return `# The settings of trial ${trial.number}. attune finetune --config ${winnerFile} --output DIR trains the same model, to the byte.\n${said}`;
 }

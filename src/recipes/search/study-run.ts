@@ -97,8 +97,7 @@ export class StudyRun {
 			directions: objective.map(() => "minimize" as const),
 			seed,
 			maxStep: evaluations,
-			// One run says nothing about luck.
-			noiseSeeds: noiseSeeds === 1 ? 0 : noiseSeeds,
+			noiseSeeds,
 			worker: `${process.pid}`,
 		});
 		// Random search and sequences are what they are. A study that was killed here has some of the guesses already.

@@ -188,14 +188,20 @@ function unseen(
 	return { ...state, evaluationsSinceBest: 0, evaluationDue: state.step === evalSteps };
 }
 
+/** Where a trial had its lowest loss so far. */
+export interface BestSoFar {
+	step: number;
+	loss: number;
+	/** Of the whole run, not of a part of it. */
+	final: boolean;
+}
+
 /** Puts the best weights of a trial into the setting's model. */
-export async function loadBest(
-	{ model, trainable }: Setting,
-	{ directory, step }: { directory: string; step: number },
-): Promise<void> {
+export async function loadBest({ model, trainable }: Setting, { directory, step }: TrialStart): Promise<BestSoFar> {
 	const live = [...trainable].map((name) => [name, model.parameters.get(name) as Float32Array] as const);
-	const { best } = await load(directory, { step, model, live });
+	const { best, state } = await load(directory, { step, model, live });
 	for (const [name, data] of live) data.set(best.get(name) as Float32Array);
+	return { ...(state.train.best as { step: number; loss: number }), final: state.finished };
 }
 
 async function save(
