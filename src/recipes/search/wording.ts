@@ -35,7 +35,14 @@ export function formatChoice(value: Choice): string {
  * dot, and wins over the general one.
  */
 export function settingsByOption(settings: Settings): Map<string, Choice> {
-	return new Map(Object.entries(settings).map(([name, value]) => [optionOf(name), value]));
+	return new Map(Object.entries(settings).map(([name, value]) => [optionOf(name), partOf(name, value)]));
+}
+
+/** A length that is searched as a part of the run, "warmupSteps.part", reads as one. */
+function partOf(name: string, value: Choice): Choice {
+	return name.endsWith(".part") && typeof value === "number"
+		? `${Number((100 * value).toPrecision(3))} % of the run`
+		: value;
 }
 
 export function optionOf(parameter: string): string {
