@@ -26,11 +26,14 @@ export interface PlanOptions {
 	alternatives?: readonly { model: string; shape: TrainingShape }[];
 	/** Free memory, this process included; measured when it is not given. */
 	availableBytes?: number;
+	/** Bytes that the caller takes for other things. */
+	besides?: number;
 }
 
 export async function makePlan(options: PlanOptions): Promise<PlanSummary> {
 	const { shape, examplesPerEpoch, steps, threads, alternatives } = options;
-	const availableBytes = options.availableBytes ?? (await availableMemory()) + process.memoryUsage.rss();
+	const free = options.availableBytes ?? (await availableMemory()) + process.memoryUsage.rss();
+	const availableBytes = free - (options.besides ?? 0);
 	const speed = await machineSpeed(threads === undefined ? {} : { threads });
 	const told = (forecast: TrainingForecast, of: TrainingShape) => {
 		const seconds = secondsOf(forecast.work, speed);
@@ -89,10 +92,11 @@ export interface PlannedRun {
 	stream: StepStream;
 	validation?: unknown;
 	steps: number;
+	besides?: number;
 }
 
 export function planOfRun(run: PlannedRun): Promise<PlanSummary> {
-	const { model, trainable, values, maxRows, accumulate, stream, validation, steps } = run;
+	const { model, trainable, values, maxRows, accumulate, stream, validation, steps, besides = 0 } = run;
 	const batchSize = values.batchRamp?.to ?? values.batchSize * values.accumulate;
 	return makePlan({
 		shape: {
@@ -111,6 +115,7 @@ export function planOfRun(run: PlannedRun): Promise<PlanSummary> {
 		},
 		examplesPerEpoch: stream.examplesPerEpoch,
 		steps,
+		besides,
 		...(values.threads !== undefined && { threads: values.threads }),
 	});
 }

@@ -134,12 +134,15 @@ function checkValues({ validation, noiseSeeds }: Pick<SearchValues, "validation"
 	}
 }
 
+/** Of the usual settings. */
 async function forecastOf(setting: Setting, evaluations: number) {
 	const { values, model, trainable, parts } = setting;
 	const { steps } = planTrial(values, setting, evaluations);
 	// The stream is read: it is one of its own.
 	const stream = parts.restoreStream(parts.stream.state);
-	return planOfRun({ ...parts, values, model, trainable, steps, stream });
+	// What is trained is held twice more: as it was, and at its best.
+	const besides = [...trainable].reduce((sum, name) => sum + 2 * (model.parameters.get(name)?.byteLength ?? 0), 0);
+	return planOfRun({ ...parts, values, model, trainable, steps, stream, besides });
 }
 
 async function lossesOf(bench: Workbench, setting: Setting, signal: AbortSignal | undefined) {
