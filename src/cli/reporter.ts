@@ -49,8 +49,6 @@ export class Reporter {
 	show(event: RecipeEvent): void {
 		const { json, quiet } = this.#options;
 		const { results = [], notes = [], progress, stream } = renderEvent(event, this.#view);
-		// Before the notes: it may end the line that they must not run into.
-		if (stream !== undefined && !json) this.#terminal.stdout.write(stream);
 		const isInTable = event.type === "trial-changed" && event.trial.state !== "failed" && this.#search !== undefined;
 		// Before the notes: it may end the line that they must not run into.
 		if (stream !== undefined && !json) this.#terminal.stdout.write(stream);

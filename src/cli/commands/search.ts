@@ -9,7 +9,7 @@ export const searchCommand = eventCommand({
 	table: searchOptions,
 	examples: [
 		"attune search --data dialogues.jsonl --budget 30m --output runs/search",
-		"attune search --data dialogues.jsonl --lora --vary learning-rate=1e-4..1e-2:log --output runs/search",
+		"attune search --data dialogues.jsonl --lora --trials 40 --output runs/lora",
 		"attune search --resume runs/search",
 	],
 });
