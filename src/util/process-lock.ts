@@ -4,6 +4,7 @@
 import { closeSync, openSync, readFileSync, readlinkSync, renameSync, rmSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { asideOf } from "./atomic-file.ts";
 import { UserError } from "./errors.ts";
 import { fileError, isNotFound } from "./file-errors.ts";
 
@@ -82,14 +83,16 @@ function create(path: string, owner: Owner): boolean {
 
 /** Two may find the same dead owner: what is moved away must still be what was judged, else it is put back. */
 function removeStale(path: string, judged: string): void {
-	const aside = `${path}.${process.pid}.stale`;
+	// Killed here, it leaves what the next owner of the directory removes.
+	const aside = asideOf(path);
 	try {
 		renameSync(path, aside);
 	} catch (error) {
 		if (isNotFound(error)) return;
 		throw fileError(error, { doing: "remove", path });
 	}
-	if (read(aside) === judged) rmSync(aside, { force: true });
+	const moved = read(aside);
+	if (moved === undefined || moved === judged) rmSync(aside, { force: true });
 	else renameSync(aside, path);
 }
 
