@@ -2,18 +2,15 @@
 // decides what to try; each trial is a fine-tuning that can pause; the winner's best checkpoint becomes the result.
 
 import { join } from "node:path";
-import { describePlatform, hashFiles, type Manifest } from "../checkpoint/manifest.ts";
+import { hashFiles } from "../checkpoint/manifest.ts";
 import { assertOutputFree, createRun, openRun, type RunDirectory } from "../checkpoint/run-directory.ts";
-import { parameterCount, sizeOf } from "../models/model.ts";
-import { ORT_VERSION, physicalCores } from "../runtime/index.ts";
+import { physicalCores } from "../runtime/index.ts";
 import { journalStorage, readStudy } from "../search/index.ts";
 import { UserError } from "../util/errors.ts";
-import { packageVersion } from "../util/package-root.ts";
 import { dataEvents, dataFiles } from "./finetune.ts";
 import { resolveModelReference } from "./model-reference.ts";
 import { searchOptions } from "./options/jobs.ts";
 import type { Recipe, RecipeEvent } from "./options/recipe.ts";
-import type { OptionRecord } from "./options/resolve.ts";
 import { assertFits, planOfRun } from "./plan-summary.ts";
 import { runBaseline } from "./search/baseline.ts";
 import { searchReportFiles } from "./search/report.ts";
@@ -25,7 +22,7 @@ import { planTrial } from "./search/trial-run.ts";
 import { workOrder } from "./search/work-order.ts";
 import { type FinetuneValues, type Setting, Workbench } from "./search/workbench.ts";
 import { changedFilesOf, setUp } from "./setup.ts";
-import { hashModel } from "./training-run.ts";
+import { hashModel, newManifest } from "./training-run.ts";
 
 const defaultBudgetSeconds = 30 * 60;
 /** Searches settings of `finetune` and writes a run directory; see `attune search --help` for the options. */
@@ -66,12 +63,13 @@ export const search: Recipe<typeof searchOptions> = async function* (options, co
 		});
 		const fixed = finetuneValues({ ...usual, ...composed.fixed }, { output: directory });
 		const spent = { training: 0, evaluating: 0 };
-		const clock = timer(spent);
-		const before = await clock("evaluating", () => lossesOf(bench, first, signal));
+		const evaluatingSince = performance.now();
+		const before = await lossesOf(bench, first, signal);
+		spent.evaluating += (performance.now() - evaluatingSince) / 1000;
 		run = previous
 			? await openRun(directory)
 			: await createRun(directory, {
-					manifest: manifestOf({ record, data, base, first, seed: values.seed }),
+					manifest: newManifest({ ...first, recipe: searchOptions.job, record, data, base, seed: values.seed }),
 					overwrite: values.overwrite,
 					alsoWrites: searchFiles,
 				});
@@ -149,45 +147,6 @@ async function lossesOf(bench: Workbench, setting: Setting, signal: AbortSignal 
 	const { validation, test } = setting.parts;
 	const validationLoss = await bench.evaluate(setting, validation ?? (() => []), signal);
 	return { validationLoss, ...(test && { testLoss: await bench.evaluate(setting, test, signal) }) };
-}
-
-function timer(spent: { training: number; evaluating: number }) {
-	return async <T>(kind: keyof typeof spent, work: () => Promise<T>): Promise<T> => {
-		const start = performance.now();
-		try {
-			return await work();
-		} finally {
-			spent[kind] += (performance.now() - start) / 1000;
-		}
-	};
-}
-
-function manifestOf({
-	record,
-	data,
-	base,
-	first: { model, trainable },
-	seed,
-}: Pick<Manifest, "base" | "seed"> & { record: OptionRecord; data: Manifest["data"]; first: Setting }): Manifest {
-	const { architecture, config } = model;
-	const trained = architecture.parameters(config).filter(({ name }) => trainable.has(name));
-	return {
-		tool: "attune",
-		format: 1,
-		recipe: searchOptions.job,
-		createdAt: new Date().toISOString(),
-		seed,
-		options: record as Manifest["options"],
-		versions: { attune: packageVersion(), node: process.version, onnxruntime: ORT_VERSION },
-		platform: describePlatform(),
-		base,
-		data: [...data],
-		parameters: {
-			total: parameterCount(architecture, config),
-			trained: trained.reduce((sum, spec) => sum + sizeOf(spec), 0),
-		},
-		changes: [],
-	};
 }
 
 /** Writes what became of each trial into the run's log, on the way to the caller. */

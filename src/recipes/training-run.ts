@@ -320,29 +320,38 @@ export async function hashModel(directory: string, reference: string): Promise<N
 
 async function openDirectory(job: TrainingJob): Promise<RunDirectory> {
 	if (job.previous) return openRun(job.directory);
-	const manifest: Manifest = {
-		tool: "attune",
-		format: 1,
-		recipe: job.recipe,
-		createdAt: new Date().toISOString(),
-		seed: job.values.seed,
-		options: job.record as Manifest["options"],
-		versions: { attune: packageVersion(), node: process.version, onnxruntime: ORT_VERSION },
-		platform: describePlatform(),
-		base: job.base,
-		data: [...job.data],
-		parameters: countTrained(job),
-		changes: [],
-	};
+	const manifest = newManifest({ ...job, seed: job.values.seed });
 	const alsoWrites = [...reportFiles, tensorboardFolder];
 	return createRun(job.directory, { manifest, overwrite: job.values.overwrite, alsoWrites });
 }
 
-function countTrained({ model: { architecture, config }, trainable }: TrainingJob): Manifest["parameters"] {
+/** What a run directory says of itself when it is made. */
+export function newManifest({
+	recipe,
+	record,
+	base,
+	data,
+	seed,
+	model: { architecture, config },
+	trainable,
+}: Pick<TrainingJob, "recipe" | "record" | "base" | "data" | "model" | "trainable"> & { seed: number }): Manifest {
 	const trained = architecture.parameters(config).filter(({ name }) => trainable.has(name));
 	return {
-		total: parameterCount(architecture, config),
-		trained: trained.reduce((sum, spec) => sum + sizeOf(spec), 0),
+		tool: "attune",
+		format: 1,
+		recipe,
+		createdAt: new Date().toISOString(),
+		seed,
+		options: record as Manifest["options"],
+		versions: { attune: packageVersion(), node: process.version, onnxruntime: ORT_VERSION },
+		platform: describePlatform(),
+		base,
+		data: [...data],
+		parameters: {
+			total: parameterCount(architecture, config),
+			trained: trained.reduce((sum, spec) => sum + sizeOf(spec), 0),
+		},
+		changes: [],
 	};
 }
 
