@@ -1,14 +1,18 @@
 // The forecast of time: what a run says is left after its first step and three more, against the time that the rest of
-// its epoch then took, evaluations and saves aside. Usage: npm run build && node bench/time.mjs [FILE...]   (dialogues)
+// its epoch then took, evaluations and saves aside. Usage: npm run build && node bench/time.mjs [--model DIR] [FILE...]   (dialogues)
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 
 const data = process.env.ATTUNE_DATA ?? "/work/shared/data";
-const files = process.argv.slice(2);
+const { values, positionals: files } = parseArgs({
+	options: { model: { type: "string", default: "builtin" } },
+	allowPositionals: true,
+});
 const sets =
 	files.length > 0
 		? files
@@ -20,7 +24,7 @@ for (const file of sets) {
 	const output = mkdtempSync(join(tmpdir(), "attune-time-"));
 	const program = join(import.meta.dirname, "../dist/cli/main.js");
 	const options = ["--epochs", "1", "--validation", "0", "--max-loss-of-rows", "1", "--overwrite", "--json"];
-	const args = ["finetune", "--model", "builtin", "--data", file, "--output", output, ...options];
+	const args = ["finetune", "--model", values.model, "--data", file, "--output", output, ...options];
 	const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "inherit"] });
 	let [steps, told, began, ended] = [0, 0, 0, 0];
 	for await (const line of createInterface(child.stdout)) {

@@ -28,7 +28,7 @@ export {
 } from "./inspect.ts";
 export type { Leak } from "./leakage.ts";
 export { assertAcceptableLoss, type LedgerReport, type Outcome, outcomes, type ProblemCount } from "./ledger.ts";
-export type { MicroBatch, StepBatch } from "./micro-batch.ts";
+export type { HeldOut, MicroBatch, StepBatch } from "./micro-batch.ts";
 export { type Problem, type ProblemCode, problemCodes, type Row } from "./row.ts";
 export { prepareTexts, type TextData, type TextOptions, type TextReport } from "./texts.ts";
 export { TokenArchive } from "./token-archive.ts";

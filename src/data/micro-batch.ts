@@ -20,6 +20,12 @@ export interface MicroBatch {
 	tokens: number;
 }
 
+/** Examples that a model is scored on, read again for each score. */
+export interface HeldOut {
+	batches(): Iterable<MicroBatch>;
+	supervisedTokens: number;
+}
+
 export interface StepBatch {
 	microBatches: MicroBatch[];
 	supervisedTokens: number;

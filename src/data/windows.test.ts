@@ -83,11 +83,21 @@ test("evaluation has every token but the first as a label once", () => {
 	fc.assert(
 		fc.property(lengths, ([length, blockSize]) => {
 			const labels: number[] = [];
-			for (const batch of evaluationWindows(optionsFor(length, blockSize))) labels.push(...batch.labels);
+			const heldOut = evaluationWindows(optionsFor(length, blockSize));
+			for (const batch of heldOut.batches()) labels.push(...batch.labels);
 			expect(labels).toEqual(Array.from({ length: length - 1 }, (_, i) => i + 1));
+			expect(heldOut.supervisedTokens).toBe(labels.length);
 		}),
 		{ numRuns: 50, seed: 1 },
 	);
+});
+
+test("of a long text, windows spread evenly over all of it are scored", () => {
+	const heldOut = evaluationWindows({ ...optionsFor(1000, 8), most: 50 });
+	const labels = [...heldOut.batches()].flatMap((batch) => [...batch.labels]);
+	expect(labels).toHaveLength(48);
+	expect(heldOut.supervisedTokens).toBe(48);
+	expect(labels.filter((_, i) => i % 8 === 0)).toEqual([0, 160, 328, 496, 656, 824].map((start) => start + 1));
 });
 
 test("a text too short for one window is refused", () => {

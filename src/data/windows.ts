@@ -4,7 +4,7 @@
 // each epoch, and begins each epoch at another offset, so that window borders do not always fall on the same tokens.
 import { UserError } from "../util/errors.ts";
 import { Rng } from "../util/rng.ts";
-import type { MicroBatch, StepBatch } from "./micro-batch.ts";
+import type { HeldOut, MicroBatch, StepBatch } from "./micro-batch.ts";
 import type { TokenArchive } from "./token-archive.ts";
 
 export type WindowOrder = "random" | "epoch";
@@ -130,18 +130,37 @@ export class WindowStream {
 	}
 }
 
-/** All windows of the text in order, each token but the first a target once; the last window may be shorter. For evaluation. */
-export function* evaluationWindows(options: Omit<WindowStreamOptions, "seed" | "order">): Generator<MicroBatch> {
-	const { tokens, blockSize, tokenBudget } = options;
+/** Tokens of a text that are scored at most: more would say little more, and every evaluation would wait for them. */
+export const mostScored = 2 ** 18;
+
+export interface EvaluationOptions extends Omit<WindowStreamOptions, "seed" | "order"> {
+	/** Default `mostScored`. */
+	most?: number;
+}
+
+/**
+ * All windows of the text in order, each token but the first a target once; the last window may be shorter. Of a text of
+ * more than `most` tokens as many whole windows as these allow, evenly spread over it.
+ */
+export function evaluationWindows(options: EvaluationOptions): HeldOut {
+	const { tokens, blockSize, tokenBudget, most = mostScored } = options;
 	if (tokens.length < 2) throw tooShort(tokens, blockSize);
 	const perBatch = Math.max(1, Math.floor(tokenBudget / blockSize));
-	const whole = Math.floor((tokens.length - 1) / blockSize);
-	for (let window = 0; window < whole; window += perBatch) {
-		const count = Math.min(perBatch, whole - window);
-		yield windowBatch(tokens, { blockSize, starts: Array.from({ length: count }, (_, i) => (window + i) * blockSize) });
-	}
-	const rest = tokens.length - 1 - whole * blockSize;
-	if (rest > 0) yield windowBatch(tokens, { blockSize: rest, starts: [whole * blockSize] });
+	const targets = tokens.length - 1;
+	const whole = Math.floor(targets / blockSize);
+	const windows = targets <= most ? whole : Math.min(whole, Math.max(1, Math.floor(most / blockSize)));
+	const rest = targets <= most ? targets - whole * blockSize : 0;
+	const startOf = (window: number) => Math.floor((window * whole) / windows) * blockSize;
+	return {
+		supervisedTokens: windows * blockSize + rest,
+		*batches() {
+			for (let window = 0; window < windows; window += perBatch) {
+				const count = Math.min(perBatch, windows - window);
+				yield windowBatch(tokens, { blockSize, starts: Array.from({ length: count }, (_, i) => startOf(window + i)) });
+			}
+			if (rest > 0) yield windowBatch(tokens, { blockSize: rest, starts: [whole * blockSize] });
+		},
+	};
 }
 
 function windowStep(

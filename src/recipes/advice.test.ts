@@ -42,6 +42,12 @@ describe("advice", () => {
 		["still falling", course(falling, [4, 3.4, 2.9]), { validationLossBefore: 5 }, /still falling/],
 		["nothing learnt", course(falling, [4.999, 4.998, 5]), { validationLossBefore: 5 }, /Nothing was learnt/],
 		["a rising loss", course(falling.toReversed(), [6, 7, 8]), { validationLossBefore: 5 }, /learning rate.*too high/],
+		[
+			"a loss that jumps up at first",
+			course(falling, [8, 5, 4.7]),
+			{ validationLossBefore: 5 },
+			/rose from 5.00 to 8.00/,
+		],
 		["steps left out", course(falling, [3, 2.5, 2.49]), { skippedSteps: 10 }, /33 % of the steps/],
 		["a lost one", course(falling, [3, Number.NaN, 2.5]), {}, /validation loss is not finite/],
 		["no validation", course(falling, []), {}, /Nothing was held out/],

@@ -21,14 +21,18 @@ export function advise({ events, report }: RunCourse): string[] {
 	const last = evaluations.at(-1)?.loss;
 	const best = Math.min(...evaluations.map(({ loss }) => loss));
 	const lost = evaluations.some(({ loss }) => !Number.isFinite(loss));
-	const tooHigh = skipped > skippedShare || lost || end > start * (1 + rise);
+	const first = evaluations[0]?.loss;
+	const unlearnt = before !== undefined && first !== undefined && first > before * (1 + rise);
+	const tooHigh = skipped > skippedShare || lost || unlearnt || end > start * (1 + rise);
 	if (tooHigh) {
 		const seen =
 			skipped > skippedShare
 				? `${percent(skipped)} of the steps had to be left out`
 				: lost
 					? "a validation loss is not finite"
-					: `the training loss rose from ${start.toFixed(2)} to ${end.toFixed(2)}`;
+					: unlearnt
+						? `the validation loss rose from ${before.toFixed(2)} to ${first.toFixed(2)} at first`
+						: `the training loss rose from ${start.toFixed(2)} to ${end.toFixed(2)}`;
 		advice.push(`The learning rate is probably too high: ${seen}. Try a third of it, or more --warmup-steps.`);
 	}
 	if (evaluations.length === 0) {
@@ -63,7 +67,7 @@ export function advise({ events, report }: RunCourse): string[] {
 
 /** Share of steps that were not taken. */
 const skippedShare = 0.05;
-/** Of the training loss, from the first tenth to the last. */
+/** Of the training loss, from the first tenth to the last; of the validation loss, before the first step to the first one after. */
 const rise = 0.1;
 /** Least relative gain that counts as having learnt something. */
 const learnt = 0.005;

@@ -8,6 +8,7 @@ import {
 	type DialogueData,
 	type DialogueReport,
 	evaluationBatches,
+	type HeldOut,
 	prepareDialogues,
 } from "../data/index.ts";
 import type { Model } from "../models/model.ts";
@@ -121,7 +122,10 @@ export function partsOfRun(
 	const longest = train.reduce((most, index) => Math.max(most, store.timeOf(index)), 0);
 	const cut = microBatchCut(values, longest);
 	const streamOptions = { store, indices: train, seed: values.seed, groupSize: values.batchSize, ...cut };
-	const heldOut = (indices: Uint32Array) => () => evaluationBatches({ store, indices, ...cut });
+	const heldOut = (indices: Uint32Array): HeldOut => ({
+		batches: () => evaluationBatches({ store, indices, ...cut }),
+		supervisedTokens: indices.reduce((sum, index) => sum + store.supervisedTokensOf(index), 0),
+	});
 	return {
 		stream: new BatchStream(streamOptions),
 		restoreStream: (state: BatchStreamState) => BatchStream.restore(state, streamOptions),

@@ -104,7 +104,7 @@ export const pretrain: Recipe<typeof pretrainOptions> = async function* (options
 						streamOptions,
 					),
 				...(validation.length > 1 && {
-					validation: () => evaluationWindows({ tokens: validation, blockSize: values.blockSize, tokenBudget }),
+					validation: evaluationWindows({ tokens: validation, blockSize: values.blockSize, tokenBudget }),
 				}),
 				maxRows: tokenBudget,
 				accumulate: values.batchSize * values.accumulate * values.blockSize > streamOptions.tokenBudget,

@@ -145,7 +145,7 @@ async function forecastOf(setting: Setting, evaluations: number) {
 
 async function lossesOf(bench: Workbench, setting: Setting, signal: AbortSignal | undefined) {
 	const { validation, test } = setting.parts;
-	const validationLoss = await bench.evaluate(setting, validation ?? (() => []), signal);
+	const validationLoss = await bench.evaluate(setting, validation, signal);
 	return { validationLoss, ...(test && { testLoss: await bench.evaluate(setting, test, signal) }) };
 }
 

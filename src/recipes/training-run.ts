@@ -16,7 +16,7 @@ import { describePlatform, type FileHash, hashFiles, type Manifest } from "../ch
 import { adapterConfigFile, adapterWeightsFile, formatPeftConfig } from "../checkpoint/peft.ts";
 import { createRun, openRun, type RunDirectory, readRunEvents } from "../checkpoint/run-directory.ts";
 import { weightsFile } from "../checkpoint/weights.ts";
-import type { MicroBatch } from "../data/index.ts";
+import type { HeldOut } from "../data/index.ts";
 import type { LedgerReport } from "../data/ledger.ts";
 import { isAdapted } from "../models/adapter.ts";
 import { type BaseReference, peftConfig, saveAdapter } from "../models/adapter-files.ts";
@@ -35,6 +35,7 @@ import {
 } from "../train/loop.ts";
 import { UserError } from "../util/errors.ts";
 import { packageVersion } from "../util/package-root.ts";
+import { progressOf } from "../util/progress-of.ts";
 import { answerQuestions } from "./answers.ts";
 import { modelDirectories } from "./model-reference.ts";
 import type { pretrainOptions } from "./options/jobs.ts";
@@ -87,9 +88,9 @@ export interface TrainingJob {
 	/** The stream as it was when `state` was taken. */
 	restoreStream(state: unknown): Stream;
 	/** Held-out batches; absent when nothing is held out. */
-	validation?: () => Iterable<MicroBatch>;
+	validation?: HeldOut;
 	/** Held-out batches for one score of the result. */
-	test?: () => Iterable<MicroBatch>;
+	test?: HeldOut;
 	/** What became of the rows of the training data. */
 	ledger?: LedgerReport;
 	/** Most labelled rows in a micro-batch. */
@@ -114,7 +115,7 @@ export const optimizerFile = "optimizer.safetensors";
 
 /** Trains, saves and reports. Stopped through the signal it leaves a checkpoint to resume from, and returns. */
 export async function* runTraining(job: TrainingJob, context: RecipeContext): AsyncGenerator<RecipeEvent> {
-	const { model, values } = job;
+	const { model, values, validation } = job;
 	const { signal } = context;
 	const settings = loopSettings(job);
 	const { plan } = planTraining({ ...settings, stream: job.stream });
@@ -136,16 +137,13 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		for (const { message } of damaged) yield note(run, { type: "warning", code: "CHECKPOINT_DAMAGED", message });
 		if (job.previous) await noteChanges(run, { job, step: resumed?.train.step ?? 0 });
 		const stream = resumed ? job.restoreStream(resumed.train.stream) : job.stream;
-		const evaluate = async (stop?: AbortSignal) =>
-			(await engine.evaluate(job.validation?.() ?? [], stop ? { signal: stop } : {})).loss;
-
 		const answersBefore =
 			resumed?.answersBefore ?? (await answerQuestions(model, job.questions, answerOptions(values, signal)));
 		// Answers that were broken off must not become part of a checkpoint.
 		if (signal?.aborted) return;
 		let lossBefore = resumed?.lossBefore ?? null;
-		if (!resumed && job.validation) {
-			lossBefore = await evaluate(signal);
+		if (!resumed && validation) {
+			lossBefore = yield* scored(engine, validation, { what: "held-out loss", signal });
 			yield note(run, evaluationEvent(0, lossBefore));
 		}
 		const seconds = () => (resumed?.seconds ?? 0) + (Date.now() - startedAt) / 1000;
@@ -176,7 +174,15 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			stream,
 			...settings,
 			learningRate: values.learningRate ?? job.defaultLearningRate,
-			...(job.validation && { evaluate }),
+			...(validation && {
+				evaluate: async (stop?: AbortSignal, onAdvance?: (tokens: number) => void) =>
+					(
+						await engine.evaluate(validation.batches(), {
+							...(stop && { signal: stop }),
+							...(onAdvance && { onAdvance }),
+						})
+					).loss,
+			}),
 			watch: {
 				vocabulary: model.architecture.sizes(model.config).vocabulary,
 				parameters: parameters.map(({ data }) => data),
@@ -192,6 +198,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		}
 		for await (const event of loop) {
 			if (event.type === "training-done") final = event;
+			else if (event.type === "evaluation-advanced") yield advanced("held-out loss", event.tokens, validation);
 			else {
 				const told = note(run, recipeEvent(event));
 				board?.write(told);
@@ -215,7 +222,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 				...(after !== undefined && { after }),
 			});
 		}
-		const tested = job.test && (await engine.evaluate(job.test(), signal ? { signal } : {}));
+		const testLoss = job.test && (yield* scored(engine, job.test, { what: "test loss", signal }));
 		// Without a best one (every loss was NaN) the last weights are the result.
 		const lossAfter = (useBest ? state.best : state.lastEvaluation)?.loss;
 		const report = {
@@ -225,7 +232,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			...(state.skippedSteps > 0 && { skippedSteps: state.skippedSteps }),
 			...(lossBefore !== null && { validationLossBefore: lossBefore }),
 			...(lossAfter !== undefined && { validationLossAfter: lossAfter }),
-			...(tested && { testLoss: tested.loss }),
+			...(testLoss !== undefined && { testLoss }),
 			...(state.best && { bestStep: state.best.step }),
 			next: job.next(run.path),
 		};
@@ -462,7 +469,23 @@ export function trainedParameters(
 		}));
 }
 
-function recipeEvent(event: Exclude<TrainEvent, { type: "training-done" }>): RecipeEvent {
+/** Mean loss on held-out examples, saying meanwhile how far it is. */
+function scored(
+	engine: TrainingEngine,
+	heldOut: HeldOut,
+	{ what, signal }: { what: string; signal: AbortSignal | undefined },
+): AsyncGenerator<RecipeEvent, number> {
+	return progressOf(async (report) => {
+		const onAdvance = (tokens: number) => report(advanced(what, tokens, heldOut));
+		return (await engine.evaluate(heldOut.batches(), { onAdvance, ...(signal && { signal }) })).loss;
+	});
+}
+
+function advanced(what: string, tokens: number, heldOut: HeldOut | undefined): RecipeEvent {
+	return { type: "work-advanced", what, done: tokens, total: heldOut?.supervisedTokens ?? tokens, unit: "items" };
+}
+
+function recipeEvent(event: Exclude<TrainEvent, { type: "training-done" | "evaluation-advanced" }>): RecipeEvent {
 	switch (event.type) {
 		case "evaluation-done":
 			return evaluationEvent(event.step, event.loss);

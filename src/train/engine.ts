@@ -102,10 +102,13 @@ export class TrainingEngine {
 		return this.#loss.data[0] as number;
 	}
 
-	/** Mean loss over the supervised tokens of all batches, without dropout. */
+	/**
+	 * Mean loss over the supervised tokens of all batches, without dropout. `onAdvance` is told how many of the tokens are
+	 * done after each batch.
+	 */
 	async evaluate(
 		batches: Iterable<MicroBatch>,
-		{ signal }: { signal?: AbortSignal } = {},
+		{ signal, onAdvance }: { signal?: AbortSignal; onAdvance?: (tokens: number) => void } = {},
 	): Promise<{ loss: number; tokens: number }> {
 		this.#evaluation ??= Program.create({ ...this.#options, accumulate: false, dropout: 0 }, new Set());
 		const { session, chunks } = await this.#evaluation;
@@ -116,6 +119,7 @@ export class TrainingEngine {
 			await session.run(feeds, { loss: this.#loss }, signal ? { signal } : {});
 			sum += this.#loss.data[0] as number;
 			tokens += batch.labels.length;
+			onAdvance?.(tokens);
 		}
 		return { loss: sum / tokens, tokens };
 	}

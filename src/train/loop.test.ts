@@ -371,6 +371,17 @@ describe("stopping and going on", () => {
 		},
 	};
 
+	test("a step is never told to be beyond the length, which is an estimate while the batch grows", async () => {
+		// Long replies came first, or last: the epoch takes more steps than were expected, or fewer.
+		for (const share of [0.6, 1.5]) {
+			const made = world(grid.ramp);
+			made.options.stream = Object.assign(fakeStream(30), { supervisedTokensPerEpoch: 90 * share });
+			const done = of(await run(made), "step-done");
+			expect(done.every(({ step, steps }) => step <= steps)).toBe(true);
+			expect(done.filter(({ step, steps }) => step === steps)).toEqual(done.slice(-1));
+		}
+	});
+
 	test("the time that is left is told right from the first step after a resume", async () => {
 		const length = { steps: 20 };
 		const whole = world({ length, saveSteps: 15 });

@@ -8,6 +8,7 @@ import { clippingScale } from "../optim/clipping.ts";
 import type { ParameterUpdater } from "../optim/parameter-updater.ts";
 import { createSchedule, type Schedule, type ScheduleName } from "../optim/schedule.ts";
 import { UserError } from "../util/errors.ts";
+import { progressOf } from "../util/progress-of.ts";
 import type { TrainingEngine } from "./engine.ts";
 import { type HealthWarning, HealthWatch, type WatchedRun } from "./health.ts";
 import { NoiseScale, noiseScaleEvery } from "./noise-scale.ts";
@@ -51,8 +52,8 @@ export interface LoopOptions<State extends StreamState = StreamState> {
 	patience?: number;
 	/** End at this step, evaluated and saved, though everything else follows the whole length. */
 	stopAt?: number;
-	/** Mean validation loss; absent: nothing is held out. */
-	evaluate?: (signal?: AbortSignal) => Promise<number>;
+	/** Mean validation loss, telling how many tokens are done meanwhile; absent: nothing is held out. */
+	evaluate?: (signal?: AbortSignal, onAdvance?: (tokens: number) => void) => Promise<number>;
 	/** Judged after the first steps, when it is a new run. */
 	watch?: WatchedRun;
 	/** Takes a snapshot of everything, before the next step changes it. Returns the path. */
@@ -97,6 +98,8 @@ export type TrainEvent =
 	  }
 	| { type: "step-skipped"; step: number; loss: number; gradientNorm: number }
 	| ({ type: "warning"; step: number } & HealthWarning)
+	/** Once a second while an evaluation is under way: supervised tokens done. */
+	| { type: "evaluation-advanced"; tokens: number }
 	| { type: "evaluation-done"; step: number; loss: number; best: boolean; trainingLoss?: number }
 	| { type: "checkpoint-saved"; step: number; path: string }
 	| { type: "training-done"; state: TrainState; reason: EndReason };
@@ -115,17 +118,22 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 	const save = async function* (): AsyncGenerator<TrainEvent> {
 		if (!options.save || savedAt === state.step) return;
 		savedAt = state.step;
-		const path = await speed.pause(() => options.save?.(structuredClone(state)) as Promise<string>);
+		const path = await options.save(structuredClone(state));
+		speed.skip();
 		yield { type: "checkpoint-saved", step: state.step, path };
 	};
 
 	let saveDue = state.evaluationDue;
 	// What follows a step comes first, so that a run which was stopped there goes on there.
 	for (;;) {
-		if (state.evaluationDue && options.evaluate) {
+		const { evaluate } = options;
+		if (state.evaluationDue && evaluate) {
 			let validation: number;
 			try {
-				validation = await speed.pause(() => options.evaluate?.(signal) as Promise<number>);
+				validation = yield* progressOf<TrainEvent, number>((report) =>
+					evaluate(signal, (tokens) => report({ type: "evaluation-advanced", tokens })),
+				);
+				speed.skip();
 			} catch (error) {
 				if (signal?.aborted) return yield* finish("aborted");
 				throw error;
@@ -192,7 +200,8 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		yield {
 			type: "step-done",
 			step: state.step,
-			steps: plan.steps,
+			// With a batch ramp the length is an estimate: it counts tokens, not steps.
+			steps: last ? state.step : Math.max(plan.steps, state.step + 1),
 			epoch: batch.epoch,
 			loss,
 			learningRate,
@@ -357,9 +366,8 @@ class Speed {
 		};
 	}
 
-	async pause<T>(work: () => Promise<T>): Promise<T> {
-		const result = await work();
+	/** What was done since the last step does not count. */
+	skip(): void {
 		this.#last = this.#clock();
-		return result;
 	}
 }

@@ -71,7 +71,7 @@ export const lossOfRowsGroup = optionGroup("Data", {
 export const validationGroup = optionGroup("Data", {
 	validation: fractionOrFile({
 		default: 0.1,
-		help: "held-out data: a file, a part of --data (of dialogues at most 2,000), or 0 for none",
+		help: "held-out data: a file, a part of --data (2,000 dialogues at most; of text 262,144 tokens are scored), or 0 for none",
 	}),
 });
 

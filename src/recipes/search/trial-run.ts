@@ -127,7 +127,7 @@ export async function runTrial(options: TrialOptions, spent: TimeSpent): Promise
 			...(stopAt !== undefined && { stopAt }),
 			evaluate: async (stop) => {
 				lap("training");
-				const loss = await bench.evaluate(setting, parts.validation ?? (() => []), stop);
+				const loss = await bench.evaluate(setting, parts.validation, stop);
 				lap("evaluating");
 				return loss;
 			},

@@ -2,7 +2,7 @@
 // between trials; the compiled graphs, kept while the next trial fits them.
 
 import type { DialogueData } from "../../data/index.ts";
-import type { MicroBatch } from "../../data/micro-batch.ts";
+import type { HeldOut } from "../../data/micro-batch.ts";
 import type { Model } from "../../models/model.ts";
 import { rowChunks } from "../../models/training-graph.ts";
 import { TrainingEngine } from "../../train/engine.ts";
@@ -93,9 +93,10 @@ export class Workbench {
 		return { ...kept, values: seeded, parts };
 	}
 
-	/** Mean loss of a setting's model on held-out batches. */
-	async evaluate({ engine }: Setting, batches: () => Iterable<MicroBatch>, signal?: AbortSignal): Promise<number> {
-		return (await engine.evaluate(batches(), signal ? { signal } : {})).loss;
+	/** Mean loss of a setting's model on held-out examples; NaN when there are none. */
+	async evaluate({ engine }: Setting, heldOut: HeldOut | undefined, signal?: AbortSignal): Promise<number> {
+		if (!heldOut) return Number.NaN;
+		return (await engine.evaluate(heldOut.batches(), signal ? { signal } : {})).loss;
 	}
 
 	async dispose(): Promise<void> {
