@@ -143,6 +143,44 @@ test("the time that is left goes by tokens: a last step of half the size counts 
 	expect(left[2]).toBe(0);
 });
 
+test("a long evaluation tells how far it is, once a second, and its time is not that of a step", async () => {
+	let ms = 0;
+	const made = world({ length: { steps: 2 }, evalSteps: 1, clock: () => ms });
+	const { microStep } = made.options.engine;
+	made.options.engine.microStep = async (batch, more) => {
+		ms += 1000;
+		return microStep(batch, more);
+	};
+	made.options.evaluate = async (_, onAdvance) => {
+		for (const tokens of [10, 20, 30]) {
+			ms += 800;
+			onAdvance?.(tokens);
+		}
+		return 1;
+	};
+	const events = await run(made);
+	expect(of(events, "evaluation-advanced").map(({ tokens }) => tokens)).toEqual([20, 20]);
+	// Two micro-steps of 3 tokens an example each: 12 tokens in 2 seconds.
+	expect(of(events, "step-done").at(-1)?.supervisedTokensPerSecond).toBeCloseTo(6);
+});
+
+test("an update takes its time whatever the length of the step", async () => {
+	let ms = 0;
+	const made = world({ length: { epochs: 1 }, clock: () => ms });
+	const { microStep } = made.options.engine;
+	made.options.engine.microStep = async (batch, more) => {
+		ms += 100 * batch.rows.length;
+		return microStep(batch, more);
+	};
+	const { step } = made.options.updater;
+	made.options.updater.step = async (update) => {
+		ms += 5000;
+		return step(update);
+	};
+	// Left after the second of the steps of 4, 4 and 2 examples: 6 tokens and one update.
+	expect(of(await run(made), "step-done")[1]?.secondsLeft).toBeCloseTo(0.6 + 5);
+});
+
 describe("length", () => {
 	test.each([
 		[{ steps: 4 }, [4, 4, 2, 4]],

@@ -61,7 +61,7 @@ export interface LoopOptions<State extends StreamState = StreamState> {
 	/** From a checkpoint; the stream, the updater and the parameters have been restored to it. */
 	resumed?: TrainState<State>;
 	signal?: AbortSignal;
-	/** Milliseconds, for speeds; they influence nothing else. */
+	/** Milliseconds, for speeds and for when progress is told; they influence nothing else. */
 	clock: () => number;
 }
 
@@ -130,8 +130,9 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		if (state.evaluationDue && evaluate) {
 			let validation: number;
 			try {
-				validation = yield* progressOf<TrainEvent, number>((report) =>
-					evaluate(signal, (tokens) => report({ type: "evaluation-advanced", tokens })),
+				validation = yield* progressOf<TrainEvent, number>(
+					(report) => evaluate(signal, (tokens) => report({ type: "evaluation-advanced", tokens })),
+					{ clock },
 				);
 				speed.skip();
 			} catch (error) {
@@ -174,6 +175,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			if (signal?.aborted) return yield* finish("aborted");
 			throw error;
 		}
+		const computed = clock();
 		const gradientNorm = await updater.gradientNorm();
 		if (partNorm !== undefined && first) {
 			// So far the part is divided by the tokens of the whole step.
@@ -190,6 +192,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		} else {
 			state.skippedSteps++;
 		}
+		const updateMs = clock() - computed;
 		state.step++;
 		state.stream = stream.state;
 		const last = plan.done(state) || state.step === options.stopAt;
@@ -197,18 +200,19 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		state.evaluationDue = options.evaluate !== undefined && (atEvaluation || last);
 		saveDue = last || (options.saveSteps ? state.step % options.saveSteps === 0 : atEvaluation);
 		if (!finite) yield { type: "step-skipped", step: state.step, loss, gradientNorm };
+		// With a batch ramp the length is an estimate: it counts tokens, not steps.
+		const steps = last ? state.step : Math.max(plan.steps, state.step + 1);
 		yield {
 			type: "step-done",
 			step: state.step,
-			// With a batch ramp the length is an estimate: it counts tokens, not steps.
-			steps: last ? state.step : Math.max(plan.steps, state.step + 1),
+			steps,
 			epoch: batch.epoch,
 			loss,
 			learningRate,
 			gradientNorm,
 			batchSize: batch.examples,
 			supervisedTokens: state.stream.supervisedTokens,
-			...speed.after(batch, { last }),
+			...speed.after(batch, { updateMs, stepsLeft: steps - state.step }),
 			...(noise.tokens !== undefined && { gradientNoiseScale: noise.tokens }),
 		};
 		for (const warning of health?.after({ loss, gradientNorm, learningRate }, { last }) ?? [])
@@ -329,14 +333,17 @@ function planLength({
 /** Steps that pay for cold memory; they are left out of the forecast once there are others. */
 const coldSteps = 1;
 
-/** Speed without the time of evaluations and checkpoints. What is left is told from tokens: steps differ in length. */
+/**
+ * Speed without the time of evaluations and checkpoints. Steps differ in length: what is left is told from the time of a
+ * token, and from that of an update, which does not depend on them.
+ */
 class Speed {
 	readonly #clock: () => number;
 	readonly #steps: { supervisedTokens: number; ms: number }[] = [];
 	#last: number;
 	#tokensLeft: number;
 	#taken = 0;
-	#warm = { tokens: 0, ms: 0 };
+	#warm = { steps: 0, tokens: 0, computeMs: 0, updateMs: 0 };
 
 	constructor(clock: () => number, { tokensLeft }: { tokensLeft: number }) {
 		this.#clock = clock;
@@ -346,23 +353,28 @@ class Speed {
 
 	after(
 		{ supervisedTokens, tokens }: { supervisedTokens: number; tokens: number },
-		{ last }: { last: boolean },
+		{ updateMs, stepsLeft }: { updateMs: number; stepsLeft: number },
 	): { supervisedTokensPerSecond: number; secondsLeft: number } {
 		const now = this.#clock();
 		const ms = Math.max(1e-3, now - this.#last);
 		this.#last = now;
-		this.#tokensLeft = last ? 0 : Math.max(0, this.#tokensLeft - tokens);
+		this.#tokensLeft = stepsLeft === 0 ? 0 : Math.max(0, this.#tokensLeft - tokens);
 		this.#steps.push({ supervisedTokens, ms });
 		if (this.#steps.length > 20) this.#steps.shift();
 		const sum = this.#steps.reduce((total, step) => ({
 			supervisedTokens: total.supervisedTokens + step.supervisedTokens,
 			ms: total.ms + step.ms,
 		}));
-		if (this.#taken++ === coldSteps) this.#warm = { tokens: 0, ms: 0 };
-		this.#warm = { tokens: this.#warm.tokens + tokens, ms: this.#warm.ms + ms };
+		if (this.#taken++ === coldSteps) this.#warm = { steps: 0, tokens: 0, computeMs: 0, updateMs: 0 };
+		const warm = this.#warm;
+		warm.steps++;
+		warm.tokens += tokens;
+		warm.computeMs += ms - updateMs;
+		warm.updateMs += updateMs;
 		return {
 			supervisedTokensPerSecond: (sum.supervisedTokens / sum.ms) * 1000,
-			secondsLeft: (this.#tokensLeft * this.#warm.ms) / this.#warm.tokens / 1000,
+			secondsLeft:
+				((this.#tokensLeft * warm.computeMs) / warm.tokens + (stepsLeft * warm.updateMs) / warm.steps) / 1000,
 		};
 	}
 
