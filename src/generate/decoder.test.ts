@@ -44,6 +44,18 @@ describe.each(fixtureNames)("%s", (name) => {
 		stepwise.dispose();
 	});
 
+	test("packed matrices and those where they lie give the same logits", async () => {
+		const fixture = await loadFixture(name);
+		const logits: Float32Array[] = [];
+		for (const pack of [true, false]) {
+			const decoder = await Decoder.create(fixture, { threads: 1, pack });
+			await decoder.feed(fixture.expected.prompt);
+			logits.push((await decoder.feed([1])).slice());
+			decoder.dispose();
+		}
+		expect(difference(logits[0] as Float32Array, logits[1] as Float32Array)).toBeLessThan(1e-5);
+	});
+
 	test("a text longer than the context is refused by name", async () => {
 		const fixture = await loadFixture(name);
 		const decoder = await Decoder.create(fixture, { threads: 1 });

@@ -13,6 +13,11 @@ export type DecodableModel = Pick<Model, "architecture" | "config" | "parameters
 
 export interface DecoderOptions {
 	threads?: number;
+	/**
+	 * Keep a second copy of the matrices in the order in which they are read: a token takes a quarter less time. Default
+	 * true.
+	 */
+	pack?: boolean;
 }
 
 /** Not for concurrent use: one call of `feed` at a time. Dispose of it when done. */
@@ -66,9 +71,9 @@ export class Decoder {
 		this.#single = { bound: session.bind(feeds, { ...outputs, logits }), ids, position, lastIndex, total };
 	}
 
-	static async create(model: DecodableModel, { threads }: DecoderOptions = {}): Promise<Decoder> {
+	static async create(model: DecodableModel, { threads, pack = true }: DecoderOptions = {}): Promise<Decoder> {
 		const { architecture, config } = model;
-		const graph = generationGraph(architecture, config);
+		const graph = generationGraph(architecture, config, { pack });
 		const weights = Object.entries(parameterFeeds(architecture.parameters(config), model));
 		const named = (values: readonly Value[]) => {
 			const names = new Set(values.map(({ name }) => name));

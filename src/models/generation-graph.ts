@@ -21,11 +21,15 @@ import { parameterInputs } from "./parameters.ts";
  * Inputs: `ids` [B, T] int64, `positions` [B, T] int64, `rows` [R] int64 (b*T + t of the positions whose logits are
  * wanted), `lastIndex` [B] int32 (index of each sequence's last token in the cache after this pass), `total` [1] int32
  * (tokens in the cache after this pass, the longest sequence's), `past.<layer>.key` and `.value` [B, KVH, M, D].
- * Parameters are initializers: ONNX Runtime keeps a copy of each matrix in the order in which its kernels read it, which
- * takes their memory once more, and a quarter off the time of a token.
+ * Parameters are inputs, or with `pack` initializers: then ONNX Runtime keeps a copy of each matrix in the order in which
+ * its kernels read it, which takes their memory once more, and a quarter off the time of a token.
  * Outputs: `logits` [R, V] and `present.<layer>.key` and `.value`, to be bound to the memory of the past.
  */
-export function generationGraph(architecture: AnyArchitecture, config: unknown): Graph {
+export function generationGraph(
+	architecture: AnyArchitecture,
+	config: unknown,
+	{ pack = true }: { pack?: boolean } = {},
+): Graph {
 	const sizes = architecture.sizes(config);
 	const graph = new Graph();
 	const ids = graph.input("ids", "int64", ["B", "T"]);
@@ -33,7 +37,7 @@ export function generationGraph(architecture: AnyArchitecture, config: unknown):
 	const rows = graph.input("rows", "int64", ["R"]);
 	const lastIndex = graph.input("lastIndex", "int32", ["B"]);
 	const total = graph.input("total", "int32", [1]);
-	const parameter = parameterInputs(graph, architecture.parameters(config), { frozen: true });
+	const parameter = parameterInputs(graph, architecture.parameters(config), { frozen: pack });
 
 	const context: ModelContext = {
 		weight: parameter,

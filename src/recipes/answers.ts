@@ -17,7 +17,8 @@ export async function answerQuestions(
 	{ maxTokens = 80, threads, signal }: AnswerOptions = {},
 ): Promise<string[]> {
 	if (questions.length === 0) return [];
-	const decoder = await Decoder.create(model, threads === undefined ? {} : { threads });
+	// A few answers: not worth the memory that the forecast of the run would have to hold.
+	const decoder = await Decoder.create(model, { pack: false, ...(threads !== undefined && { threads }) });
 	try {
 		const answers: string[] = [];
 		for (const question of questions) {

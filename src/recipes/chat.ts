@@ -1,11 +1,12 @@
 // A conversation with a model: remembers the turns, streams the answers, forgets the oldest exchanges when the context
 // is full, and says so.
 
-import { Decoder } from "../generate/decoder.ts";
+import type { Decoder } from "../generate/decoder.ts";
 import { generateText } from "../generate/generate.ts";
 import type { Model } from "../models/model.ts";
 import type { Turn } from "../tokenizer/turn.ts";
 import { UserError } from "../util/errors.ts";
+import { decoderFor } from "./decoder-for.ts";
 import { loadReferencedModel } from "./model-reference.ts";
 import { chatOptions } from "./options/jobs.ts";
 import type { ChatSession, RecipeContext } from "./options/recipe.ts";
@@ -20,7 +21,7 @@ export async function chat(
 ): Promise<ChatSession> {
 	const { values } = resolveOptions(chatOptions, { options, origins });
 	const model = await loadReferencedModel(values.directory, signal ? { signal } : {});
-	const decoder = await Decoder.create(model, values.threads === undefined ? {} : { threads: values.threads });
+	const decoder = await decoderFor(model, values);
 	return new Conversation(model, decoder, values);
 }
 

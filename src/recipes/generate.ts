@@ -1,8 +1,8 @@
 // Completes a text: no roles, no template.
 
-import { Decoder } from "../generate/decoder.ts";
 import { generateText } from "../generate/generate.ts";
 import { UserError } from "../util/errors.ts";
+import { decoderFor } from "./decoder-for.ts";
 import { loadReferencedModel } from "./model-reference.ts";
 import { generateOptions } from "./options/jobs.ts";
 import type { Recipe } from "./options/recipe.ts";
@@ -20,7 +20,7 @@ export const generate: Recipe<typeof generateOptions> = async function* (options
 			expected: "at least one character",
 		});
 	}
-	const decoder = await Decoder.create(model, values.threads === undefined ? {} : { threads: values.threads });
+	const decoder = await decoderFor(model, values);
 	try {
 		const { sampling, maxTokens, stop, seed } = samplingOf(values);
 		const stopIds = model.template.stopIds;
