@@ -49,6 +49,7 @@ const events: RecipeEvent[] = [
 		},
 	},
 	{ type: "work-advanced", what: "download model.safetensors", done: 1024, total: 4096, unit: "bytes" },
+	{ type: "evaluation-advanced", part: "validation", tokens: 500, totalTokens: 2000 },
 	{ type: "warning", code: "W", message: "nothing trained", hint: "raise --learning-rate" },
 	{ type: "answer", question: "where?\u0007", before: "a\nb", after: "在这里" },
 	{ type: "metric-measured", name: "perplexity", value: 12.5, low: 11, high: 14, baseline: 20 },

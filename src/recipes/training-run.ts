@@ -143,7 +143,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		if (signal?.aborted) return;
 		let lossBefore = resumed?.lossBefore ?? null;
 		if (!resumed && validation) {
-			lossBefore = yield* scored(engine, validation, { what: "held-out loss", signal });
+			lossBefore = yield* scored(engine, validation, { part: "validation", signal });
 			yield note(run, evaluationEvent(0, lossBefore));
 		}
 		const seconds = () => (resumed?.seconds ?? 0) + (Date.now() - startedAt) / 1000;
@@ -198,7 +198,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 		}
 		for await (const event of loop) {
 			if (event.type === "training-done") final = event;
-			else if (event.type === "evaluation-advanced") yield advanced("held-out loss", event.tokens, validation);
+			else if (event.type === "evaluation-advanced") yield advanced("validation", event.tokens, validation);
 			else {
 				const told = note(run, recipeEvent(event));
 				board?.write(told);
@@ -222,7 +222,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 				...(after !== undefined && { after }),
 			});
 		}
-		const testLoss = job.test && (yield* scored(engine, job.test, { what: "test loss", signal }));
+		const testLoss = job.test && (yield* scored(engine, job.test, { part: "test", signal }));
 		// Without a best one (every loss was NaN) the last weights are the result.
 		const lossAfter = (useBest ? state.best : state.lastEvaluation)?.loss;
 		const report = {
@@ -473,16 +473,16 @@ export function trainedParameters(
 function scored(
 	engine: TrainingEngine,
 	heldOut: HeldOut,
-	{ what, signal }: { what: string; signal: AbortSignal | undefined },
+	{ part, signal }: { part: "validation" | "test"; signal: AbortSignal | undefined },
 ): AsyncGenerator<RecipeEvent, number> {
 	return progressOf(async (report) => {
-		const onAdvance = (tokens: number) => report(advanced(what, tokens, heldOut));
+		const onAdvance = (tokens: number) => report(advanced(part, tokens, heldOut));
 		return (await engine.evaluate(heldOut.batches(), { onAdvance, ...(signal && { signal }) })).loss;
 	});
 }
 
-function advanced(what: string, tokens: number, heldOut: HeldOut | undefined): RecipeEvent {
-	return { type: "work-advanced", what, done: tokens, total: heldOut?.supervisedTokens ?? tokens, unit: "items" };
+function advanced(part: "validation" | "test", tokens: number, heldOut: HeldOut | undefined): RecipeEvent {
+	return { type: "evaluation-advanced", part, tokens, totalTokens: heldOut?.supervisedTokens ?? tokens };
 }
 
 function recipeEvent(event: Exclude<TrainEvent, { type: "training-done" | "evaluation-advanced" }>): RecipeEvent {

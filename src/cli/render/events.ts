@@ -71,6 +71,13 @@ const renderers = {
 			],
 		},
 	}),
+	"evaluation-advanced": ({ part, tokens, totalTokens }) => ({
+		progress: {
+			part: tokens / totalTokens,
+			pieces: [`${part} loss`, `${formatCount(tokens)} of ${formatCount(totalTokens)} tokens`],
+			passing: true,
+		},
+	}),
 	"evaluation-done": ({ step, loss, perplexity }, { paintNote }) => ({
 		notes: [
 			`step ${step}: validation loss ${paintNote("bold", formatLoss(loss))}, perplexity ${perplexity < 1e6 ? perplexity.toFixed(2) : formatRate(perplexity)}`,

@@ -14,6 +14,8 @@ export interface ProgressLine {
 	part?: number;
 	/** The most important first: those that do not fit are left out from the end. */
 	pieces: readonly string[];
+	/** Not to be left standing: what went on before is the last line. */
+	passing?: boolean;
 }
 
 export class Progress {
@@ -32,11 +34,11 @@ export class Progress {
 
 	/** Shows the line when it is time for one; it is remembered otherwise, for `finish`. */
 	show(line: ProgressLine): void {
-		this.#pending = line;
+		if (!line.passing) this.#pending = line;
 		const now = this.#nowMs();
 		if (now - this.#lastMs < (this.#stream.isTTY ? redrawMs : plainLineMs)) return;
 		this.#lastMs = now;
-		this.#draw();
+		this.#draw(line);
 	}
 
 	/** Takes the bar off the screen, before something else is printed. The next `show` draws it again. */
@@ -47,16 +49,15 @@ export class Progress {
 
 	/** Leaves the last line standing. */
 	finish(): void {
-		if (this.#pending !== undefined) this.#draw();
+		if (this.#pending !== undefined) this.#draw(this.#pending);
 		if (this.#onScreen) this.#stream.write("\n");
 		this.#onScreen = false;
 		this.#lastMs = -Infinity;
 		this.#barWidth = widestBar;
 	}
 
-	#draw(): void {
-		const line = this.#pending as ProgressLine;
-		this.#pending = undefined;
+	#draw(line: ProgressLine): void {
+		if (!line.passing) this.#pending = undefined;
 		if (!this.#stream.isTTY) {
 			this.#stream.write(`${line.pieces.join("  ")}\n`);
 			return;

@@ -226,6 +226,18 @@ describe("progress", () => {
 		progress.finish();
 		expect(terminal.errText).toBe("second 0\nsecond 10\nsecond 20\nsecond 25\n");
 	});
+
+	test("what only passes is shown, but not left standing", () => {
+		const terminal = new FakeTerminal();
+		const progress = new Progress(terminal.stderr, { nowMs: terminal.nowMs });
+		progress.show({ pieces: ["step 1"] });
+		progress.show({ pieces: ["step 2"] });
+		terminal.timeMs = 10_000;
+		progress.show({ pieces: ["evaluating, 1 of 2"], passing: true });
+		progress.show({ pieces: ["evaluating, 2 of 2"], passing: true });
+		progress.finish();
+		expect(terminal.errText).toBe("step 1\nevaluating, 1 of 2\nstep 2\n");
+	});
 });
 
 test("supervised text is marked, with and without colour", () => {

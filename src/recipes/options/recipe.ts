@@ -146,6 +146,8 @@ export type RecipeEvent =
 	| { type: "row-rendered"; line: number; fate: string; pieces: readonly { text: string; supervised: boolean }[] }
 	| { type: "plan-made"; plan: PlanSummary }
 	| { type: "work-advanced"; what: string; done: number; total?: number; unit: "bytes" | "items" }
+	/** Now and then during a long evaluation; tokens are supervised ones. */
+	| { type: "evaluation-advanced"; part: "validation" | "test"; tokens: number; totalTokens: number }
 	| {
 			type: "step-done";
 			step: number;
