@@ -10,8 +10,11 @@ const share = 0.5;
 /** With its matrices packed where there is memory enough. Dispose of it when done. */
 export async function decoderFor(model: Model, { threads }: { threads?: number | undefined }): Promise<Decoder> {
 	const { architecture, config } = model;
-	const matrices = architecture.parameters(config).filter(({ kind, format }) => kind === "matrix" && !format);
-	const copy = matrices.reduce((bytes, spec) => bytes + 4 * sizeOf(spec), 0);
+	const table = architecture.outputTable(config);
+	const packed = architecture
+		.parameters(config)
+		.filter(({ name, kind, format }) => (kind === "matrix" || name === table) && !format);
+	const copy = packed.reduce((bytes, spec) => bytes + 4 * sizeOf(spec), 0);
 	const pack = copy <= share * (await availableMemory());
 	return Decoder.create(model, { pack, ...(threads !== undefined && { threads }) });
 }

@@ -420,6 +420,12 @@ describe("stopping and going on", () => {
 		}
 	});
 
+	test("a run that ends early tells the whole length, and at its end that nothing is left", async () => {
+		const done = of(await run(world({ length: { steps: 9 }, stopAt: 4 })), "step-done");
+		expect(done.map(({ step, steps }) => [step, steps])).toEqual([1, 2, 3, 4].map((step) => [step, 9]));
+		expect(done.at(-1)?.secondsLeft).toBe(0);
+	});
+
 	test("the time that is left is told right from the first step after a resume", async () => {
 		const length = { steps: 20 };
 		const whole = world({ length, saveSteps: 15 });

@@ -201,7 +201,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 		saveDue = last || (options.saveSteps ? state.step % options.saveSteps === 0 : atEvaluation);
 		if (!finite) yield { type: "step-skipped", step: state.step, loss, gradientNorm };
 		// With a batch ramp the length is an estimate: it counts tokens, not steps.
-		const steps = last ? state.step : Math.max(plan.steps, state.step + 1);
+		const steps = plan.done(state) ? state.step : Math.max(plan.steps, state.step + 1);
 		yield {
 			type: "step-done",
 			step: state.step,
@@ -212,7 +212,7 @@ export async function* trainLoop<State extends StreamState>(options: LoopOptions
 			gradientNorm,
 			batchSize: batch.examples,
 			supervisedTokens: state.stream.supervisedTokens,
-			...speed.after(batch, { updateMs, stepsLeft: steps - state.step }),
+			...speed.after(batch, { updateMs, stepsLeft: last ? 0 : steps - state.step }),
 			...(noise.tokens !== undefined && { gradientNoiseScale: noise.tokens }),
 		};
 		for (const warning of health?.after({ loss, gradientNorm, learningRate }, { last }) ?? [])
