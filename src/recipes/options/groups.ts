@@ -112,7 +112,7 @@ export const batchGroup = optionGroup("Training", {
 	tokenBudget: integer({
 		min: 1,
 		unit: "tokens",
-		defaultNote: "no limit",
+		defaultNote: "1,024; of text 4,096",
 		help: "split a micro-step so that no part holds more tokens, padding included",
 	}),
 	batchRamp: ramp({ help: "let the batch grow: from 8 to 64 sequences over the first 0.3 of training is 8:64@0.3" }),
