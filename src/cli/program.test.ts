@@ -57,5 +57,8 @@ test("help of both, and wrong words", async () => {
 	const wrong = await call(["search", "wroker"]);
 	expect(wrong.calls).toEqual([]);
 	expect(wrong.error).toBeDefined();
-	expect(wrong.err).toContain("too many arguments");
+	expect(wrong.err).toMatch(/unknown command 'wroker'\n\(Did you mean worker\?\)/);
+	const excess = await call(["search", "worker", "more"]);
+	expect([excess.calls, excess.error]).toEqual([[], expect.anything()]);
+	expect(excess.err).toContain("too many arguments, from 'more' on: 0 expected");
 });

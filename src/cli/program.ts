@@ -2,6 +2,7 @@
 import { Argument, type Command as Commander, Option as CommanderOption, Command as CommanderProgram } from "commander";
 import type { Option } from "../recipes/options/option.ts";
 import { kebabCase } from "../recipes/options/table.ts";
+import { closest } from "../util/errors.ts";
 import type { Command, FrameFlags } from "./command.ts";
 import { descriptionOf, helpColumns, helpLook, placeholderOf } from "./help.ts";
 import type { Terminal } from "./terminal.ts";
@@ -83,7 +84,10 @@ function addCommand(
 	];
 	for (const option of frame) target.addOption(option.helpGroup("Command:"));
 	target.addHelpOption(new CommanderOption("-h, --help", "print this help").helpGroup("Command:"));
+	// So that a mistyped word of a command that has others below it is called what it is.
+	target.allowExcessArguments(true);
 	target.action(async (...received: unknown[]) => {
+		refuseExcess(target, positional.length);
 		const arguments_ = received.slice(0, positional.length);
 		const { config, json, quiet, ...flags } = target.opts();
 		positional.forEach(([name], i) => {
@@ -91,6 +95,20 @@ function addCommand(
 		});
 		await onCommand(command, { flags, frame: { config, json: json ?? false, quiet: quiet ?? false } });
 	});
+}
+
+/** Words beyond the arguments: a subcommand that there is not, or one argument too many. */
+function refuseExcess(target: Commander, expected: number): void {
+	const last = target.registeredArguments.at(-1);
+	const word = target.args[expected];
+	if (word === undefined || last?.variadic) return;
+	const names = target.commands.map((child) => child.name());
+	if (names.length === 0) {
+		target.error(`error: too many arguments, from '${word}' on: ${expected} expected`);
+	}
+	const meant = closest(word, names);
+	const suggestion = meant === undefined ? "" : `\n(Did you mean ${meant}?)`;
+	target.error(`error: unknown command '${word}'${suggestion}`);
 }
 
 function argumentOf(option: Option): Argument {
