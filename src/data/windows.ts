@@ -131,10 +131,10 @@ export class WindowStream {
 }
 
 /** Tokens of a text that are scored at most: more would say little more, and every evaluation would wait for them. */
-export const mostScored = 2 ** 18;
+const mostScored = 2 ** 18;
 
 export interface EvaluationOptions extends Omit<WindowStreamOptions, "seed" | "order"> {
-	/** Default `mostScored`. */
+	/** Default 2 ** 18. */
 	most?: number;
 }
 

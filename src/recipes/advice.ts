@@ -23,17 +23,14 @@ export function advise({ events, report }: RunCourse): string[] {
 	const lost = evaluations.some(({ loss }) => !Number.isFinite(loss));
 	const first = evaluations[0]?.loss;
 	const unlearnt = before !== undefined && first !== undefined && first > before * (1 + rise);
-	const tooHigh = skipped > skippedShare || lost || unlearnt || end > start * (1 + rise);
+	const tooHigh = [
+		skipped > skippedShare && `${percent(skipped)} of the steps had to be left out`,
+		lost && "a validation loss is not finite",
+		unlearnt && `the validation loss rose from ${before.toFixed(2)} to ${first.toFixed(2)} at first`,
+		end > start * (1 + rise) && `the training loss rose from ${start.toFixed(2)} to ${end.toFixed(2)}`,
+	].find((sign) => sign !== false);
 	if (tooHigh) {
-		const seen =
-			skipped > skippedShare
-				? `${percent(skipped)} of the steps had to be left out`
-				: lost
-					? "a validation loss is not finite"
-					: unlearnt
-						? `the validation loss rose from ${before.toFixed(2)} to ${first.toFixed(2)} at first`
-						: `the training loss rose from ${start.toFixed(2)} to ${end.toFixed(2)}`;
-		advice.push(`The learning rate is probably too high: ${seen}. Try a third of it, or more --warmup-steps.`);
+		advice.push(`The learning rate is probably too high: ${tooHigh}. Try a third of it, or more --warmup-steps.`);
 	}
 	if (evaluations.length === 0) {
 		advice.push("Nothing was held out, so nobody knows whether the model got better: --validation 0.1.");

@@ -176,12 +176,7 @@ export async function* runTraining(job: TrainingJob, context: RecipeContext): As
 			learningRate: values.learningRate ?? job.defaultLearningRate,
 			...(validation && {
 				evaluate: async (stop?: AbortSignal, onAdvance?: (tokens: number) => void) =>
-					(
-						await engine.evaluate(validation.batches(), {
-							...(stop && { signal: stop }),
-							...(onAdvance && { onAdvance }),
-						})
-					).loss,
+					(await engine.evaluate(validation.batches(), { signal: stop, onAdvance })).loss,
 			}),
 			watch: {
 				vocabulary: model.architecture.sizes(model.config).vocabulary,
@@ -477,7 +472,7 @@ function scored(
 ): AsyncGenerator<RecipeEvent, number> {
 	return progressOf(async (report) => {
 		const onAdvance = (tokens: number) => report(advanced(part, tokens, heldOut));
-		return (await engine.evaluate(heldOut.batches(), { onAdvance, ...(signal && { signal }) })).loss;
+		return (await engine.evaluate(heldOut.batches(), { signal, onAdvance })).loss;
 	});
 }
 

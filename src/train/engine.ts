@@ -108,7 +108,10 @@ export class TrainingEngine {
 	 */
 	async evaluate(
 		batches: Iterable<MicroBatch>,
-		{ signal, onAdvance }: { signal?: AbortSignal; onAdvance?: (tokens: number) => void } = {},
+		{
+			signal,
+			onAdvance,
+		}: { signal?: AbortSignal | undefined; onAdvance?: ((tokens: number) => void) | undefined } = {},
 	): Promise<{ loss: number; tokens: number }> {
 		this.#evaluation ??= Program.create({ ...this.#options, accumulate: false, dropout: 0 }, new Set());
 		const { session, chunks } = await this.#evaluation;

@@ -96,7 +96,7 @@ export class Workbench {
 	/** Mean loss of a setting's model on held-out examples; NaN when there are none. */
 	async evaluate({ engine }: Setting, heldOut: HeldOut | undefined, signal?: AbortSignal): Promise<number> {
 		if (!heldOut) return Number.NaN;
-		return (await engine.evaluate(heldOut.batches(), signal ? { signal } : {})).loss;
+		return (await engine.evaluate(heldOut.batches(), { signal })).loss;
 	}
 
 	async dispose(): Promise<void> {
