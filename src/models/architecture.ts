@@ -63,7 +63,10 @@ export interface Architecture<Config> {
 	readonly embedding: string;
 	/** The output table [V, C]. */
 	outputTable(config: Config): string;
-	/** ids [B, T], positions [T] or [B, T]. Hidden states after the last block, before the last norm: [B*T, C]. */
+	/**
+	 * ids [B, T], positions [T] or [B, T]. Hidden states after the last block, before the last norm, of the rows that
+	 * the context wants: [N, C].
+	 */
 	hiddenStates(context: ModelContext, config: Config, input: { ids: Value; positions: Value }): Value;
 	/** The last norm: [N, C] to [N, C]. */
 	finalNorm(context: ModelContext, config: Config, hidden: Value): Value;

@@ -59,11 +59,12 @@ export function generationGraph(
 			const flat = reshape(mixed, [qkv.shape[0] as string, mixed.shape[2] as number]);
 			return resizeHeads(flat, { from: cachedHeadSize(sizes), to: sizes.headSize });
 		},
+		wanted: (x) => gather(x, rows),
 		dropout: (x) => x,
 		block: (build) => build(),
 	};
 	const hidden = architecture.hiddenStates(context, config, { ids, positions });
-	const last = architecture.finalNorm(context, config, gather(hidden, rows));
+	const last = architecture.finalNorm(context, config, hidden);
 	// As a MatMul, whose kernel reads the table in place for a single row; Gemm's would turn all of it over for each token.
 	graph.output("logits", fusedMatMul(last, parameter(architecture.outputTable(config)), { transB: true }));
 	return graph;

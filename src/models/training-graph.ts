@@ -32,7 +32,7 @@ export interface TrainingGraph {
 	readonly trained: readonly string[];
 }
 
-/** An input of uint8; the shape is in symbols (B, T). */
+/** An input of uint8; the shape is in symbols (B, T, R). */
 export interface DropoutMask {
 	readonly name: string;
 	readonly shape: Shape;
@@ -82,6 +82,7 @@ export function trainingGraph(
 			return embedded;
 		},
 		attend: (qkv) => causalSelfAttention(qkv, { heads, batch: "B", time: "T", mask, dropout: drop }),
+		wanted: (x) => gather(x, rows),
 		dropout: drop,
 		block(build) {
 			const start = graph.nodes.length;
@@ -91,7 +92,7 @@ export function trainingGraph(
 		},
 	};
 	const hidden = architecture.hiddenStates(context, config, { ids, positions });
-	const selected = architecture.finalNorm(context, config, gather(hidden, rows)); // [N, C]
+	const selected = architecture.finalNorm(context, config, hidden); // [N, C]
 	const tableName = architecture.outputTable(config);
 	const table = parameter(tableName);
 	const trained = specs.filter(({ name }) => trainable.has(name));

@@ -16,6 +16,8 @@ export interface ModelContext {
 	embed(name: string, ids: Value): Value;
 	/** Causal self-attention of one layer. qkv: [N, 3 C] (query, key, value side by side), N = B*T. Returns [N, C]. */
 	attend(qkv: Value, layer: number): Value;
+	/** Of x [N, C] the rows whose hidden states are wanted: nothing is computed for the others behind the last attention. */
+	wanted(x: Value): Value;
 	/** Zeroes elements at the rate (default: the model's) and scales the rest; the identity outside training. */
 	dropout(x: Value, rate?: number): Value;
 	/** One residual block, from [N, C] to [N, C]: what is computed inside may be computed again instead of kept. */

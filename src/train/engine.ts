@@ -135,9 +135,11 @@ export class TrainingEngine {
 	}
 
 	#dropoutFeeds(batch: MicroBatch, seed: readonly (number | string)[]): Record<string, Tensor> {
-		const masks = this.#training?.built.dropoutMasks ?? [];
+		if (!this.#training) return {};
+		const { built, chunks } = this.#training;
+		const masks = built.dropoutMasks;
 		const rng = new Rng([...seed, "dropout"]);
-		const sizes: Record<string, number> = { B: batch.batch, T: batch.time };
+		const sizes = { B: batch.batch, T: batch.time, R: Math.ceil(batch.rows.length / chunks) };
 		return Object.fromEntries(
 			masks.map(({ name, shape, rate }) => {
 				const concrete = shape.map((dim) => resolveDim(dim, sizes));
