@@ -136,9 +136,9 @@ export const gpt2: Architecture<Gpt2Config> = {
 function block(context: ModelContext, config: Gpt2Config, { x, layer }: { x: Value; layer: number }): Value {
 	const name = `h.${layer}`;
 	const qkv = context.linear(`${name}.attn.c_attn`, norm(context, config, { name: `${name}.ln_1`, x }));
-	const only = layer === config.n_layer - 1 ? context.wanted : (rows: Value) => rows;
-	const attended = context.linear(`${name}.attn.c_proj`, only(context.attend(qkv, layer)));
-	const middle = add(only(x), context.dropout(attended));
+	const kept = (rows: Value) => (layer === config.n_layer - 1 ? context.wanted(rows) : rows);
+	const attended = context.linear(`${name}.attn.c_proj`, kept(context.attend(qkv, layer)));
+	const middle = add(kept(x), context.dropout(attended));
 	const wide = fastGelu(context.linear(`${name}.mlp.c_fc`, norm(context, config, { name: `${name}.ln_2`, x: middle })));
 	return add(middle, context.dropout(context.linear(`${name}.mlp.c_proj`, wide)));
 }

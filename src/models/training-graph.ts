@@ -139,6 +139,11 @@ function newRowsOf(trained: readonly ParameterSpec[]): Map<string, NewRows> {
 	return tables;
 }
 
+/** Values of the named dimensions for a micro-batch with this many labelled rows. */
+export function trainingSizes({ batch, time, rows }: { batch: number; time: number; rows: number }, chunks: number) {
+	return { B: batch, T: time, R: Math.ceil(rows / chunks) };
+}
+
 /** How many pieces to cut `rows` labelled rows into so that one piece of logits [R, V] stays within `chunkBytes`. */
 export function rowChunks({
 	rows,

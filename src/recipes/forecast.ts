@@ -4,9 +4,9 @@
 import { attachAdapter } from "../models/adapter.ts";
 import type { AnyArchitecture } from "../models/architectures.ts";
 import { countParameters, GraphCosts, type GraphWork } from "../models/costs.ts";
-import { elementsOf, type Sizes } from "../models/execution.ts";
+import { elementsOf } from "../models/execution.ts";
 import type { Model } from "../models/model.ts";
-import { rowChunks, trainingGraph } from "../models/training-graph.ts";
+import { rowChunks, trainingGraph, trainingSizes } from "../models/training-graph.ts";
 import { loraNames } from "../nn/lora.ts";
 import { type OptimizerName, optimizers, resolveSettings } from "../optim/optimizers.ts";
 import type { MachineSpeed } from "./machine.ts";
@@ -76,11 +76,7 @@ export function forecastTraining(shape: TrainingShape): TrainingForecast {
 	const counts = countParameters(architecture.parameters(config), trainable);
 	const { vocabulary } = architecture.sizes(config);
 	const chunks = rowChunks({ rows: maxRows, vocabulary });
-	const sizesOf = ({ batch, time, rows }: MicroBatchSize): Sizes => ({
-		B: batch,
-		T: time,
-		R: Math.ceil(rows / chunks),
-	});
+	const sizesOf = (microBatch: MicroBatchSize) => trainingSizes(microBatch, chunks);
 	const training = trainingGraph(architecture, config, { trainable, chunks, accumulate, recompute, dropout });
 	const costs = new GraphCosts(training.graph);
 	const sampled = microBatches.map(sizesOf);

@@ -4,8 +4,16 @@
 import type { MicroBatch } from "../data/micro-batch.ts";
 import { resolveDim, toOnnx } from "../graph/index.ts";
 import type { AnyArchitecture } from "../models/architectures.ts";
+import type { Sizes } from "../models/execution.ts";
 import { parameterFeeds } from "../models/parameters.ts";
-import { rowChunks, type TrainingGraph, type TrainingGraphOptions, trainingGraph } from "../models/training-graph.ts";
+import {
+	type DropoutMask,
+	rowChunks,
+	type TrainingGraph,
+	type TrainingGraphOptions,
+	trainingGraph,
+	trainingSizes,
+} from "../models/training-graph.ts";
 import type { QuantizedMatrix } from "../nn/block-quantization.ts";
 import { Session, Tensor } from "../runtime/index.ts";
 import { Rng } from "../util/rng.ts";
@@ -95,9 +103,11 @@ export class TrainingEngine {
 	 */
 	async microStep(batch: MicroBatch, { tokenWeight, dropoutSeed = [0], signal }: MicroStepOptions): Promise<number> {
 		if (!this.#training) throw new Error("this engine was made for evaluation: nothing is trainable");
-		const feeds = { ...this.#parameters, ...batchFeeds(batch, { chunks: this.#training.chunks, tokenWeight }) };
-		Object.assign(feeds, this.#accumulated, this.#dropoutFeeds(batch, dropoutSeed));
-		await this.#training.session.run(feeds, this.#outputs, signal ? { signal } : {});
+		const { built, chunks, session } = this.#training;
+		const feeds = { ...this.#parameters, ...batchFeeds(batch, { chunks, tokenWeight }) };
+		const sizes = sizesOf(batch, chunks);
+		Object.assign(feeds, this.#accumulated, dropoutFeeds(built.dropoutMasks, { sizes, seed: dropoutSeed }));
+		await session.run(feeds, this.#outputs, signal ? { signal } : {});
 		this.#accumulated = this.#sums;
 		return this.#loss.data[0] as number;
 	}
@@ -132,22 +142,6 @@ export class TrainingEngine {
 		(await this.#evaluation)?.session.dispose();
 		const owned = [this.#parameters, this.#outputs, this.#nothing];
 		for (const tensor of owned.flatMap((tensors) => Object.values(tensors))) tensor.dispose();
-	}
-
-	#dropoutFeeds(batch: MicroBatch, seed: readonly (number | string)[]): Record<string, Tensor> {
-		if (!this.#training) return {};
-		const { built, chunks } = this.#training;
-		const masks = built.dropoutMasks;
-		const rng = new Rng([...seed, "dropout"]);
-		const sizes = { B: batch.batch, T: batch.time, R: Math.ceil(batch.rows.length / chunks) };
-		return Object.fromEntries(
-			masks.map(({ name, shape, rate }) => {
-				const concrete = shape.map((dim) => resolveDim(dim, sizes));
-				const mask = new Uint8Array(concrete.reduce((a, b) => a * b, 1));
-				fillMask(mask, { rng, rate });
-				return [name, Tensor.from(mask, concrete)];
-			}),
-		);
 	}
 }
 
@@ -184,11 +178,14 @@ class Program {
 	}
 }
 
+const sizesOf = ({ batch, time, rows }: MicroBatch, chunks: number) =>
+	trainingSizes({ batch, time, rows: rows.length }, chunks);
+
 function batchFeeds(
 	batch: MicroBatch,
 	{ chunks, tokenWeight }: { chunks: number; tokenWeight: number },
 ): Record<string, Tensor> {
-	const rows = Math.ceil(batch.rows.length / chunks) * chunks;
+	const rows = sizesOf(batch, chunks).R * chunks;
 	const weights = new Float32Array(rows).fill(tokenWeight, 0, batch.rows.length);
 	return {
 		ids: Tensor.from(toInt64(batch.ids), [batch.batch, batch.time]),
@@ -197,6 +194,21 @@ function batchFeeds(
 		labels: Tensor.from(toInt64(batch.labels, rows), [rows]),
 		weights: Tensor.from(weights, [rows]),
 	};
+}
+
+function dropoutFeeds(
+	masks: readonly DropoutMask[],
+	{ sizes, seed }: { sizes: Sizes; seed: readonly (number | string)[] },
+): Record<string, Tensor> {
+	const rng = new Rng([...seed, "dropout"]);
+	return Object.fromEntries(
+		masks.map(({ name, shape, rate }) => {
+			const concrete = shape.map((dim) => resolveDim(dim, sizes));
+			const mask = new Uint8Array(concrete.reduce((a, b) => a * b, 1));
+			fillMask(mask, { rng, rate });
+			return [name, Tensor.from(mask, concrete)];
+		}),
+	);
 }
 
 /** Non-negative numbers widened without a BigInt each; zeros up to `length`. */
